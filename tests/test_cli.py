@@ -1,0 +1,100 @@
+"""The command line: exit codes, texts, speed of a refusal."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from promax.cli import main
+
+
+def outcome(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    printed = capsys.readouterr()
+    code = ended.value.code
+    assert isinstance(code, int)
+    return code, printed.out, printed.err
+
+
+@pytest.mark.parametrize(
+    ("overrides", "text"),
+    [
+        (
+            ["optim.epoch=3"],
+            "promax: optim.epoch: unknown key, did you mean optim.epochs? Allowed in optim: lr, epochs",
+        ),
+        (
+            ["+optim.epoch=3"],
+            "promax: optim.epoch: unknown key, did you mean optim.epochs? Allowed in optim: lr, epochs",
+        ),
+        (["speed=3"], "promax: speed: unknown key, did you mean seed? Allowed at the top: study, seed"),
+        (["model.lora.rank=3"], "promax: model.lora.rank: unknown key. Allowed in model.lora: r, alpha"),
+        (
+            ["model=minilm", "model.lora.r=8"],
+            "promax: model.lora.r: model.lora is null here; choose a config that has it",
+        ),
+        (["optim.lr=fast"], "promax: optim.lr=fast: must be a number\n"),
+        (["optim.lr=0"], "promax: optim.lr=0: must be above 0.0\n"),
+        (["data=sheets"], "promax: data=sheets: no such config. Available: columnar, hub, pairs, tickets\n"),
+        (["experiment=x"], "promax: experiment=x: no such config. Available: after_fix, baseline, before_fix, demo\n"),
+        (["optim.lr=[1"], "promax: optim.lr=[1: not an override; write KEY=VALUE, like"),
+        (["data=pairs"], "promax: data.train=null, data.test=null: set at least one of them\n"),
+    ],
+)
+def test_a_wrong_request_is_refused_in_a_line_or_two(
+    project: Path, capsys: pytest.CaptureFixture[str], overrides: list[str], text: str
+) -> None:
+    code, out, err = outcome(capsys, "train", *overrides)
+    assert code == 2
+    assert err.startswith(text)
+    assert len(err.splitlines()) <= 2
+    assert out == ""
+
+
+def test_a_wrong_key_in_a_users_yaml_is_refused(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = project / "own" / "optim"
+    folder.mkdir(parents=True)
+    (folder / "mine.yaml").write_text("lr: 1e-4\nepoch: 3\n")
+    code, _, err = outcome(capsys, "train", "--config-dir", str(project / "own"), "optim=mine")
+    assert code == 2
+    assert err.startswith("promax: optim.epoch: unknown key, did you mean optim.epochs?")
+
+
+def test_a_refusal_takes_under_two_seconds_and_imports_no_torch(project: Path) -> None:
+    code = (
+        "import sys\n"
+        "from promax.cli import main\n"
+        "try:\n"
+        "    main(['train', 'optim.lr=fast'])\n"
+        "except SystemExit as ended:\n"
+        "    print(ended.code, 'torch' in sys.modules, 'mlflow' in sys.modules)\n"
+    )
+    started = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "2 False False"
+    assert time.perf_counter() - started < 2.0
+
+
+def test_the_composed_config_can_be_printed(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = outcome(capsys, "train", "--cfg", "job", "optim=before_fix")
+    assert code == 0
+    assert "lr: 2.0e-05" in out
+
+
+@pytest.mark.parametrize("verb", [[], ["train"], ["compare"], ["ui"], ["data", "corpus"]])
+def test_every_verb_has_help_with_an_example(capsys: pytest.CaptureFixture[str], verb: list[str]) -> None:
+    code, out, _ = outcome(capsys, *verb, "--help")
+    assert code == 0
+    assert f"promax {verb[0] if verb else 'train'}" in out
+    assert "example" in out or verb == ["train"]
+
+
+def test_an_unknown_verb_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = outcome(capsys, "trian")
+    assert code == 2
+    assert "train" in err

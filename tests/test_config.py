@@ -1,0 +1,142 @@
+"""The schema: what composes, what is refused, and in which words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from omegaconf import OmegaConf
+
+from promax.config import Config, ConfigError, asdict, build, flatten, from_yaml, is_known, to_yaml
+
+CONF = Path(__file__).resolve().parent.parent / "conf"
+
+
+def composed(*overrides: str) -> Config:
+    ConfigStore.instance().store(name="schema", node=asdict(Config()))
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return build(compose("config", list(overrides)))
+
+
+# Each YAML of conf/, with what it needs beside itself to be a whole run. The count below is the test's own check.
+YAMLS = {
+    "data/tickets": [],
+    "data/pairs": ["data.test=x.jsonl"],
+    "data/columnar": ["data.test=x.json"],
+    "data/hub": ["data.path=some/dataset"],
+    "model/minilm": [],
+    "model/minilm_lora": [],
+    "model/mpnet": [],
+    "model/mpnet_lora": [],
+    "optim/before_fix": [],
+    "optim/after_fix": [],
+    "experiment/baseline": [],
+    "experiment/before_fix": [],
+    "experiment/after_fix": [],
+    "experiment/demo": [],
+}
+
+
+def test_every_yaml_is_listed() -> None:
+    found = {str(path.relative_to(CONF).with_suffix("")) for path in CONF.rglob("*.yaml")} - {"config"}
+    assert found == set(YAMLS)
+    assert len(found) == 14
+
+
+@pytest.mark.parametrize("name", YAMLS)
+def test_every_yaml_composes_and_says_its_command(name: str) -> None:
+    group, _, choice = name.partition("/")
+    assert isinstance(composed(f"{group}={choice}", *YAMLS[name]), Config)
+    assert "promax train" in (CONF / f"{name}.yaml").read_text(encoding="utf-8")
+
+
+def test_the_fix_is_what_the_experiments_compare() -> None:
+    before, after = composed("experiment=before_fix").optim, composed("experiment=after_fix").optim
+    assert (before.lr, before.epochs, after.lr, after.epochs) == (2e-5, 6, 5e-5, 12)
+    # Nothing else differs, or the comparison would not be one of the fix.
+    same = {key: value for key, value in asdict(before).items() if key not in ("lr", "epochs")}
+    assert same == {key: asdict(after)[key] for key in same}
+
+
+def test_lora_as_the_original_project_had_it() -> None:
+    lora = composed("model=mpnet_lora").model.lora
+    assert lora is not None
+    assert (lora.r, lora.alpha, lora.dropout) == (16, 32, 0.1)
+
+
+# What was written -> the text shown, to the letter.
+REFUSED = {
+    "seed: -1": "seed=-1: must be at least 0",
+    "seed: 4294967296": "seed=4294967296: must be below 4294967296",
+    "seed: null": "seed=null: must be a whole number",
+    "study: ''": r"study='': must match \S",
+    "device: gpu": r"device=gpu: must match ^(auto|cpu|mps|cuda(:\d+)?)$",
+    "engine: fast": "engine=fast: must be 'reference'",
+    "save: pickle": "save=pickle: must be 'none', 'adapter' or 'merged'",
+    "optim: {lr: abc}": "optim.lr=abc: must be a number",
+    "optim: {lr: '5e-5'}": "optim.lr=5e-5: must be a number",
+    "optim: {lr: 0}": "optim.lr=0: must be above 0.0",
+    "optim: {lr: 2}": "optim.lr=2: must be at most 1.0",
+    "optim: {lr: .nan}": "optim.lr=nan: must be a finite number",
+    "optim: {epochs: 1.5}": "optim.epochs=1.5: must be a whole number",
+    "optim: {epochs: true}": "optim.epochs=true: must be a whole number",
+    "optim: {epochs: -1}": "optim.epochs=-1: must be at least 0",
+    "optim: {batch_size: 0}": "optim.batch_size=0: must be at least 1",
+    "optim: {patience: 0}": "optim.patience=0: must be at least 1, or null",
+    "optim: {phase_split: []}": "optim.phase_split=[]: must hold at least 1 value(s), or null",
+    "optim: {phase_split: [1, 0]}": "optim.phase_split.1=0: must be above 0.0",
+    "optim: 3": "optim=3: must be a group of keys",
+    "model: {sha256: abc}": "model.sha256=abc: must match ^[0-9a-f]{64}$, or null",
+    "model: {lora: {r: 0}}": "model.lora.r=0: must be at least 1",
+    "model: {lora: {dropout: 1}}": "model.lora.dropout=1: must be below 1.0",
+    "data: {train_limit: 1}": "data.train_limit=1: must be at least 2, or null",
+    "data: {positive_from: 0}": "data.positive_from=0: must be above 0.0, or null",
+    "data: {on_leak: ignore}": "data.on_leak=ignore: must be 'refuse' or 'drop'",
+    "data: {test: a.jsonl}": "data.test=a.jsonl: data=tickets makes its own pairs; for pair files use data=pairs",
+    "data: {source: files}": "data.train=null, data.test=null: set at least one of them",
+    "data: {source: hub}": "data.path=null: set it to a hub dataset id or a local dataset folder",
+    "data: {binary: true}": "data.binary=true: needs data.positive_from, the label that makes a pair positive",
+    "data: {test_share: 0.5}": "data.test_share=0.5: must be below 0.5",
+    "eval: {recall_at: 5}": "eval.recall_at=5: must be a list, like [1,5,10]",
+    "eval: {bootstrap: 10}": "eval.bootstrap=10: must be at least 100",
+    "tiers: {good: {spearman: 55}}": "tiers.good.spearman=55: must be at most 1.0, or null",
+    "tracking: {log_text: 1}": "tracking.log_text=1: must be true or false",
+    "save: adapter": "save=adapter: model=minilm has no LoRA adapter; use save=merged",
+    "optim: {lr: '${nowhere}'}": "optim.lr: Interpolation key 'nowhere' not found",
+    "optim: {lr: '???'}": "optim.lr: Missing mandatory value: lr",
+    "optim: {learning_rate: 1}": (
+        "optim.learning_rate: unknown key. Allowed in optim: lr, epochs, batch_size, loss, schedule, warmup_ratio, "
+        "weight_decay, max_grad_norm, curriculum, phase_split, select_by, keep, patience"
+    ),
+    "optimizer: {lr: 1}": (
+        "optimizer: unknown key, did you mean optim? Allowed at the top: study, seed, device, engine, save, data, "
+        "model, optim, eval, tiers, tracking"
+    ),
+    "{seed: a, study: 1, device: 2, engine: 3}": (
+        "study=1: must be a text\nseed=a: must be a whole number (and 2 more)"
+    ),
+}
+
+
+@pytest.mark.parametrize("written", REFUSED)
+def test_refused_in_these_words(written: str) -> None:
+    with pytest.raises(ConfigError) as refusal:
+        build(OmegaConf.create(written))
+    assert str(refusal.value) == REFUSED[written]
+
+
+def test_a_config_survives_its_yaml() -> None:
+    cfg = composed("model=mpnet_lora", "optim.phase_split=[1,2,3]", "optim.curriculum=phased", "seed=7")
+    assert from_yaml(to_yaml(cfg)) == cfg
+
+
+def test_flatten_holds_every_leaf_once() -> None:
+    flat = flatten(composed("model=minilm_lora"))
+    assert flat["model.lora.r"] == 16
+    assert flat["eval.recall_at"] == "[1, 5, 10]"
+    assert all(is_known(key) for key in flat)
+    # Counted by hand from the schema: 5 top keys, 15 + 8 + 5 of data, 6 + 5 of model, 13 of optim, 4 of eval, 16 of
+    # tiers, 2 of tracking.
+    assert len(flat) == 5 + 28 + 11 + 13 + 4 + 16 + 2
