@@ -209,13 +209,17 @@ class TrackingConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class Config:
-    """The whole of one run. `study` is the MLflow experiment the run is filed under."""
+    """The whole of one run. `study` is the MLflow experiment the run is filed under.
+
+    `save` is what of the model goes into the record: the LoRA `adapter`, the whole model with the
+    adapter folded in (`merged`), `none`, or `auto`: the adapter where there is one.
+    """
 
     study: Name = "promax"
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
     engine: Literal["reference"] = "reference"
-    save: Literal["none", "adapter", "merged"] = "none"
+    save: Literal["auto", "none", "adapter", "merged"] = "auto"
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
@@ -226,8 +230,15 @@ class Config:
     def __post_init__(self) -> None:
         if self.save == "adapter" and self.model.lora is None:
             raise ConfigError(f"save=adapter: model={self.model.name} has no LoRA adapter; use save=merged")
-        if self.save != "none" and self.optim.epochs == 0:
+        if self.save in ("adapter", "merged") and self.optim.epochs == 0:
             raise ConfigError(f"save={self.save}: optim.epochs=0 trains nothing that could be saved; use save=none")
+
+    @property
+    def saves(self) -> Literal["none", "adapter", "merged"]:
+        """What `save` comes to for this run."""
+        if self.save == "auto":
+            return "adapter" if self.model.lora is not None and self.optim.epochs > 0 else "none"
+        return self.save
 
 
 def build(composed: DictConfig) -> Config:

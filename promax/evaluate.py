@@ -1,0 +1,211 @@
+"""Encoder and pairs in, scores and metrics out.
+
+The encoder comes as a function from texts to unit vectors, so that every engine, and a test, is
+evaluated by the same code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from promax import metrics
+from promax.config import EvalConfig
+from promax.data.groups import resampling_units
+from promax.data.pairs import Pairs, positives
+from promax.metrics import Interval, Statistic, UndefinedMetric
+
+Embed = Callable[[list[str]], NDArray[np.float32]]
+"""Texts -> unit vectors (n, d), in their order."""
+
+# A slice of fewer pairs says more about chance than about the encoder.
+SMALLEST_SLICE = 20
+
+GRADED = "graded labels; data.positive_from says which make a pair positive"
+NO_DEV = "no dev side to choose its threshold on"
+
+
+@dataclass(frozen=True)
+class Slice:
+    """The point metrics of one part of the pairs: a phase, or a category (of either ticket)."""
+
+    kind: str
+    name: str
+    pairs: int
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What one encoder reached on one side.
+
+    `scores` (n,) is the cosine of each pair, `units` (n, 2) the groups of tickets that a resample draws it by,
+    `positive` (n,) the binary view, None where the labels are graded without a threshold. `threshold` is the
+    score from which a pair is called positive: chosen here on dev, given on test. `absent` says of each metric
+    without a value, or without an interval, why that is.
+    """
+
+    scores: NDArray[np.float64]
+    units: NDArray[np.int64]
+    positive: NDArray[np.bool_] | None
+    threshold: float | None
+    metrics: dict[str, float]
+    intervals: dict[str, Interval]
+    absent: dict[str, str]
+    slices: list[Slice]
+
+
+def evaluate(
+    embed: Embed,
+    pairs: Pairs,
+    cfg: EvalConfig,
+    *,
+    positive_from: float | None,
+    seed: int,
+    threshold: float | None = None,
+    is_dev: bool = False,
+) -> Evaluation:
+    """All metrics of an encoder on `pairs`, with intervals from resampling the groups of tickets.
+
+    F1 needs a `threshold` chosen on dev; with `is_dev` it is chosen here, and the F1 then flatters. `seed` draws
+    the resamples.
+    """
+    vectors, scores = embed_pairs(embed, pairs)
+    tickets, positive = pairs.tickets(), positives(pairs.labels, positive_from)
+    if is_dev and positive is not None and threshold is None:
+        threshold = _threshold(scores, positive)
+    units = resampling_units(tickets, positive)
+    statistics, absent = _statistics(scores, pairs.labels, positive, threshold)
+    if positive is not None:
+        statistics |= _retrieval(vectors, tickets, positive, cfg.recall_at)
+    values: dict[str, float] = {}
+    intervals: dict[str, Interval] = {}
+    for name, statistic in statistics.items():
+        try:
+            values[name] = statistic(np.ones(len(pairs)))
+            intervals[name] = metrics.interval(metrics.bootstrap(statistic, units, cfg.bootstrap, seed), cfg.confidence)
+        except UndefinedMetric as reason:
+            absent[name] = str(reason)
+    for name, value in _without_interval(scores, pairs.labels, positive).items():
+        try:
+            values[name] = value()
+        except UndefinedMetric as reason:
+            absent[name] = str(reason)
+    slices = _slices(scores, pairs, positive_from)
+    return Evaluation(scores, units, positive, threshold, values, intervals, absent, slices)
+
+
+def embed_pairs(embed: Embed, pairs: Pairs) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Embed each text once: a vector for each ticket (t, d), by its first text, and the cosine of each pair (n,)."""
+    texts = list(dict.fromkeys([*pairs.text1, *pairs.text2]))
+    vectors = embed(texts)
+    row = {text: number for number, text in enumerate(texts)}
+    first = np.array([row[text] for text in pairs.text1])
+    second = np.array([row[text] for text in pairs.text2])
+    scores = np.einsum("nd,nd->n", vectors[first], vectors[second], dtype=np.float64)
+    tickets = pairs.tickets()
+    # Backwards, so that the first text of a ticket is the one that stays.
+    row_of_ticket = np.empty(tickets.max() + 1, dtype=np.int64)
+    row_of_ticket[tickets[::-1].ravel()] = np.column_stack([first, second])[::-1].ravel()
+    return vectors[row_of_ticket], scores
+
+
+def point_metrics(
+    scores: NDArray[np.float64], labels: NDArray[np.float64], positive: NDArray[np.bool_] | None
+) -> dict[str, float]:
+    """The metrics that scores and labels alone give, without intervals; those without a value are left out."""
+    statistics, _ = _statistics(scores, labels, positive, None)
+    values: dict[str, float] = {}
+    for name, statistic in statistics.items():
+        try:
+            values[name] = statistic(np.ones(len(scores)))
+        except UndefinedMetric:
+            continue
+    return values
+
+
+def _statistics(
+    scores: NDArray[np.float64],
+    labels: NDArray[np.float64],
+    positive: NDArray[np.bool_] | None,
+    threshold: float | None,
+) -> tuple[dict[str, Statistic], dict[str, str]]:
+    """Metric name -> its value as a function of the pairs' weights; and the metrics that can't be asked for."""
+    statistics: dict[str, Statistic] = {
+        "spearman": metrics.spearman.prepare(scores, labels),
+        "pearson": metrics.pearson.prepare(scores, labels),
+    }
+    if positive is None:
+        names = ("roc_auc", "pr_auc", "f1", "separability", "overlap", "recall_at", "mrr")
+        return statistics, dict.fromkeys(names, GRADED)
+    for name, metric in (
+        ("roc_auc", metrics.roc_auc),
+        ("pr_auc", metrics.pr_auc),
+        ("separability", metrics.separability),
+    ):
+        statistics[name] = metric.prepare(scores, positive)
+    if threshold is None:
+        return statistics, {"f1": NO_DEV}
+    statistics["f1"] = partial(metrics.f1_at, scores, positive, threshold)
+    return statistics, {}
+
+
+def _without_interval(
+    scores: NDArray[np.float64], labels: NDArray[np.float64], positive: NDArray[np.bool_] | None
+) -> dict[str, Callable[[], float]]:
+    """Metrics that no resample speaks for: a property of the labels, and one made of extremes."""
+    found: dict[str, Callable[[], float]] = {"spearman_ceiling": lambda: metrics.spearman_ceiling(labels)}
+    if positive is not None:
+        found["overlap"] = lambda: metrics.overlap(scores, positive)
+    return found
+
+
+def _retrieval(
+    vectors: NDArray[np.float32], tickets: NDArray[np.int64], positive: NDArray[np.bool_], recall_at: list[int]
+) -> dict[str, Statistic]:
+    """recall@k and MRR of the paired ticket among all tickets of the side, as functions of the pairs' weights."""
+    # A pair of two equal texts is one ticket: there is nothing to find.
+    rows = np.flatnonzero(positive & (tickets[:, 0] != tickets[:, 1]))
+    ranks = metrics.retrieval_ranks(vectors, tickets[rows])
+
+    def both_ways(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.tile(weights[rows], 2)
+
+    def recall(k: int, weights: NDArray[np.float64]) -> float:
+        return metrics.recall_at(ranks, k, both_ways(weights))
+
+    found: dict[str, Statistic] = {f"recall_at_{k}": partial(recall, k) for k in recall_at}
+    found["mrr"] = lambda weights: metrics.mean_reciprocal_rank(ranks, both_ways(weights))
+    return found
+
+
+def _slices(scores: NDArray[np.float64], pairs: Pairs, positive_from: float | None) -> list[Slice]:
+    """Point metrics by phase and by category; a pair across two categories counts in both."""
+    rows_of: dict[tuple[str, str], list[int]] = {}
+    for row in range(len(pairs)):
+        keys = set()
+        if pairs.phases is not None:
+            keys.add(("phase", str(pairs.phases[row])))
+        for column in (pairs.category1, pairs.category2):
+            if column is not None and column[row]:
+                keys.add(("category", column[row]))
+        for key in keys:
+            rows_of.setdefault(key, []).append(row)
+    slices = []
+    for (kind, name), rows in sorted(rows_of.items()):
+        if len(rows) >= SMALLEST_SLICE:
+            here, labels = scores[rows], pairs.labels[rows]
+            positive = None if (side := positives(pairs.labels, positive_from)) is None else side[rows]
+            slices.append(Slice(kind, name, len(rows), point_metrics(here, labels, positive)))
+    return slices
+
+
+def _threshold(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> float | None:
+    try:
+        return metrics.best_threshold(scores, positive)
+    except UndefinedMetric:
+        return None

@@ -1,0 +1,152 @@
+"""How well the scores tell positive pairs from negative ones."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from promax.metrics.metric import Metric, Statistic, UndefinedMetric, check_pairs, checked_weights
+
+
+@Metric
+def roc_auc(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> Statistic:
+    """Area under the ROC curve: the chance that a positive pair scores above a negative one, a tie counting half.
+
+    The Mann-Whitney U over its maximum (Hanley & McNeil 1982), equal to `sklearn.metrics.roc_auc_score`.
+    Constant scores give exactly 0.5. Undefined with one class only, among the pairs of positive weight.
+
+    >>> roc_auc(np.array([0.9, 0.4, 0.4, 0.1]), np.array([True, True, False, False]))
+    0.875
+    """
+    level = np.unique(scores, return_inverse=True)[1]
+
+    def value(weights: NDArray[np.float64]) -> float:
+        of_positives, of_negatives = _by_class(weights, positive)
+        positives, negatives = np.bincount(level, of_positives), np.bincount(level, of_negatives)
+        beaten = np.cumsum(negatives) - negatives / 2
+        return float(positives @ beaten / (positives.sum() * negatives.sum()))
+
+    return value
+
+
+@Metric
+def pr_auc(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> Statistic:
+    """Average precision: the precision at each distinct score, weighted by the recall gained there.
+
+    AP = sum over descending distinct scores of (R_k - R_(k-1)) P_k, without interpolation, equal to
+    `sklearn.metrics.average_precision_score`; tied scores form one step. Constant scores give the share of
+    positives. Undefined with one class only, among the pairs of positive weight.
+
+    >>> round(pr_auc(np.array([0.9, 0.8, 0.7, 0.6]), np.array([True, False, True, False])), 4)
+    0.8333
+    """
+    level = np.unique(-scores, return_inverse=True)[1]
+
+    def value(weights: NDArray[np.float64]) -> float:
+        positives = np.bincount(level, _by_class(weights, positive)[0])
+        claimed, found = np.cumsum(np.bincount(level, weights)), np.cumsum(positives)
+        # A score whose pairs all have weight 0 gains no recall, so its precision is free; 0 / 0 is not.
+        precision = np.divide(found, claimed, out=np.zeros_like(found), where=claimed > 0)
+        return float(positives @ precision / found[-1])
+
+    return value
+
+
+@Metric
+def separability(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> Statistic:
+    """Mean score of the positive pairs less the mean score of the negative ones, in units of the scores.
+
+    Undefined with one class only, among the pairs of positive weight.
+
+    >>> separability(np.array([1.0, 0.5, 0.25]), np.array([True, False, False]))
+    0.625
+    """
+
+    def value(weights: NDArray[np.float64]) -> float:
+        of_positives, of_negatives = _by_class(weights, positive)
+        return float(scores @ (of_positives / of_positives.sum()) - scores @ (of_negatives / of_negatives.sum()))
+
+    return value
+
+
+def overlap(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> float:
+    """Share of the positive pairs whose score lies strictly between the lowest and the highest negative score.
+
+    0 says that the negatives' range holds no positive, as when the classes are apart, but also where the
+    positives surround it: read it beside `separability`. It takes no weights, since a bootstrap fails for it:
+    a resample's extremes never lie outside the sample's (Bickel & Freedman 1981). For the same
+    reason, compare only sets of about one size.
+
+    Raises:
+        UndefinedMetric: one class only, or fewer than two pairs.
+        ValueError: as for every `Metric`.
+
+    >>> overlap(np.array([0.9, 0.5, 0.2, 0.8, 0.6, 0.1]), np.array([True, True, True, True, False, False]))
+    0.5
+    """
+    check_pairs(scores, positive)
+    _by_class(np.ones(len(scores)), positive)
+    negatives = scores[~positive]
+    return float(np.mean((scores[positive] > negatives.min()) & (scores[positive] < negatives.max())))
+
+
+def f1_at(
+    scores: NDArray[np.float64],
+    positive: NDArray[np.bool_],
+    threshold: float,
+    weights: NDArray[np.float64] | None = None,
+) -> float:
+    """F1 of the rule "positive where score >= threshold": 2 TP / (2 TP + FP + FN), in 0..1.
+
+    A threshold above every score claims no pair and gives 0.
+
+    Raises:
+        UndefinedMetric: one class only (among the pairs of positive weight), or fewer than two pairs.
+        ValueError: as for every `Metric`, and where the threshold is NaN.
+
+    >>> f1_at(np.array([0.9, 0.6, 0.4, 0.1]), np.array([True, False, True, False]), threshold=0.4)
+    0.8
+    """
+    check_pairs(scores, positive)
+    if math.isnan(threshold):
+        raise ValueError("threshold=nan: must be a number")
+    weights = checked_weights(weights, len(scores))
+    of_positives, _ = _by_class(weights, positive)
+    claimed = scores >= threshold
+    return float(2 * (of_positives @ claimed) / (weights @ claimed + of_positives.sum()))
+
+
+def best_threshold(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> float:
+    """The threshold whose rule "positive where score >= threshold" has the highest F1 on these pairs.
+
+    It is one of the scores. Where several do equally well it is the highest, the rule that claims the fewest pairs.
+    Choose it on dev and apply it to test with `f1_at`: on the pairs it was chosen on, its F1 flatters.
+
+    Raises:
+        UndefinedMetric: one class only, or fewer than two pairs.
+        ValueError: as for every `Metric`.
+
+    >>> best_threshold(np.array([0.9, 0.6, 0.4, 0.1]), np.array([True, False, True, False]))
+    0.4
+    """
+    check_pairs(scores, positive)
+    _by_class(np.ones(len(scores)), positive)
+    descending, level = np.unique(-scores, return_inverse=True)
+    claimed, found = np.cumsum(np.bincount(level)), np.cumsum(np.bincount(level, positive))
+    # argmax takes the first of equals, which is the highest score here.
+    return float(-descending[np.argmax(2 * found / (claimed + found[-1]))])
+
+
+def _by_class(
+    weights: NDArray[np.float64], positive: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The weights of the positives and those of the negatives, 0 in the other class's rows."""
+    if positive.dtype != np.bool_:
+        raise ValueError(f"positive of dtype {positive.dtype}: must be bool")
+    of_positives, of_negatives = np.where(positive, weights, 0.0), np.where(positive, 0.0, weights)
+    if not of_positives.any() or not of_negatives.any():
+        count, total = np.count_nonzero(of_positives), np.count_nonzero(weights)
+        raise UndefinedMetric(f"one class only: {count} of {total} pairs are positive")
+    return of_positives, of_negatives

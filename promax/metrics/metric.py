@@ -1,0 +1,86 @@
+"""What a metric of scored pairs is, and what every one of them refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import update_wrapper
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+Statistic = Callable[[NDArray[np.float64]], float]
+"""Weights (n,) of the pairs -> the metric's value, or UndefinedMetric."""
+
+Target = TypeVar("Target", NDArray[np.float64], NDArray[np.bool_])
+
+
+class UndefinedMetric(ValueError):  # noqa: N818 - it names a state of the input, not a mistake
+    """The metric has no value on this input; the text is the reason and may be shown to a user."""
+
+
+class Metric(Generic[Target]):
+    """A metric of scored pairs: call it for one value, `prepare` it for the values under many weightings.
+
+    Both go through the same code: a call is a preparation and one weighting. Preparing does the sorting,
+    which doesn't depend on the weights, so that a bootstrap sorts once and not once a replicate.
+
+    `metric(scores, target, weights=None)` returns a float. It raises UndefinedMetric where the metric has no
+    value (its docstring says when; fewer than two pairs always), and ValueError for what only a bug of
+    the caller can cause: scores or labels that are not finite, shapes that differ, negative weights.
+
+    >>> from promax.metrics import separability
+    >>> scores, positive = np.array([0.9, 0.5, 0.1]), np.array([True, False, False])
+    >>> round(separability(scores, positive), 3)
+    0.6
+    >>> statistic = separability.prepare(scores, positive)
+    >>> [round(statistic(np.array(weights)), 3) for weights in ([1.0, 1.0, 1.0], [1.0, 2.0, 0.0])]
+    [0.6, 0.4]
+    """
+
+    def __init__(self, prepare: Callable[[NDArray[np.float64], Target], Statistic]) -> None:
+        self._prepare: Callable[[NDArray[np.float64], Target], Statistic] = prepare
+        update_wrapper(self, prepare)
+
+    def __call__(
+        self, scores: NDArray[np.float64], target: Target, weights: NDArray[np.float64] | None = None
+    ) -> float:
+        return self.prepare(scores, target)(checked_weights(weights, len(scores)))
+
+    def prepare(self, scores: NDArray[np.float64], target: Target) -> Statistic:
+        """The metric as a function of the weights alone, for these scores and this target."""
+        check_pairs(scores, target)
+        return self._prepare(scores, target)
+
+
+def check_pairs(scores: NDArray[np.float64], target: NDArray[Any]) -> None:
+    """Refuse what no metric can be computed on.
+
+    Raises:
+        ValueError: not both (n,), or values that are not finite, with their count.
+        UndefinedMetric: fewer than two pairs.
+    """
+    if scores.ndim != 1 or scores.shape != target.shape:
+        raise ValueError(f"scores of shape {scores.shape} and a target of shape {target.shape}: both must be (n,)")
+    for name, values in (("scores", scores), ("labels", target)):
+        bad = np.count_nonzero(~np.isfinite(values))
+        if bad:
+            raise ValueError(f"{bad} of {len(values)} {name} are not finite")
+    if len(scores) < 2:
+        raise UndefinedMetric(f"too few pairs: {len(scores)}, at least 2 are needed")
+
+
+def checked_weights(weights: NDArray[np.float64] | None, count: int) -> NDArray[np.float64]:
+    """The weights of `count` rows, ones where none are given.
+
+    Raises:
+        ValueError: not (count,), or a weight that is negative or not finite.
+    """
+    if weights is None:
+        return np.ones(count)
+    if weights.shape != (count,):
+        raise ValueError(f"weights of shape {weights.shape}: must be ({count},), one a row")
+    bad = np.count_nonzero(~(np.isfinite(weights) & (weights >= 0)))
+    if bad:
+        raise ValueError(f"{bad} of {count} weights are negative or not finite")
+    return weights
