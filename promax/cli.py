@@ -7,6 +7,7 @@ Errors are one or two lines on stderr; PROMAX_DEBUG=1 shows the traceback behind
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 import traceback
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from promax import __version__
-from promax.config import Config, ConfigError, build, conf_dir, is_known, unknown_key
+from promax.config import Config, ConfigError, build, conf_dir, is_known, project_root, unknown_key
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -179,6 +180,8 @@ def _train(overrides: list[str]) -> int:
 
     # Every key of the schema exists from the start, so that a typed override finds it and a mistyped one does not.
     ConfigStore.instance().store(name="schema", node=asdict(Config()))
+    # conf/ and worker processes then mean the same folder, whatever the working directory.
+    os.environ["PROMAX_ROOT"] = str(project_root())
     sys.argv = ["promax train", *overrides]
     # Hydra then raises what went wrong in composing instead of printing a page about it.
     os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -189,17 +192,33 @@ def _train(overrides: list[str]) -> int:
     return 0
 
 
+def _show_progress() -> None:
+    """Send what promax says of its work to stderr, away from the results on stdout."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger = logging.getLogger("promax")
+    logger.handlers = [handler]
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    # Hydra has set the root logger to tell everything that libraries say.
+    logging.getLogger().setLevel(logging.WARNING)
+
+
 def _train_one(composed: DictConfig) -> float:
     """One composed run; returns its dev metric, which is what a sweeper optimises."""
+    _show_progress()
     try:
         cfg = build(composed)
         from promax.data.splits import load
 
         # Reading the pairs needs no torch: a bad file is refused before the seconds that its import takes.
         splits = load(cfg.data, cfg.seed, training=cfg.optim.epochs > 0)
+        from promax.compare import compare
         from promax.run import run
 
-        return run(cfg, splits).objective
+        result = run(cfg, splits, sys.argv[1:])
+        compare([result.run_id], None, cfg.tracking.uri)
+        return result.objective
     except Exception as error:
         raise _Refused(error) from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
-from promax.config import Config, ConfigError, asdict, build, flatten, from_yaml, is_known, to_yaml
+from promax.config import Config, ConfigError, build, flatten, from_yaml, is_known, to_yaml
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 

@@ -1,0 +1,48 @@
+"""What a run may be: schema, checks, and the folders that configs come from.
+
+Hydra composes `conf/` and the command line into a mapping; `build` turns that mapping into one
+`Config`, or raises `ConfigError` with the key, the value seen and what is allowed. Nothing here
+imports torch, so a wrong request is refused before anything slow happens.
+"""
+
+from __future__ import annotations
+
+from promax.config.building import build, flatten, from_yaml, is_known, to_yaml, unknown_key
+from promax.config.paths import conf_dir, project_root
+from promax.config.schema import (
+    ColumnsConfig,
+    Config,
+    ConfigError,
+    DataConfig,
+    EvalConfig,
+    LoraConfig,
+    ModelConfig,
+    OptimConfig,
+    TicketsConfig,
+    TierConfig,
+    TiersConfig,
+    TrackingConfig,
+)
+
+__all__ = [
+    "ColumnsConfig",
+    "Config",
+    "ConfigError",
+    "DataConfig",
+    "EvalConfig",
+    "LoraConfig",
+    "ModelConfig",
+    "OptimConfig",
+    "TicketsConfig",
+    "TierConfig",
+    "TiersConfig",
+    "TrackingConfig",
+    "build",
+    "conf_dir",
+    "flatten",
+    "from_yaml",
+    "is_known",
+    "project_root",
+    "to_yaml",
+    "unknown_key",
+]

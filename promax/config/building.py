@@ -1,0 +1,154 @@
+"""From a composed mapping to a `Config`, and back; what is refused on the way, in the user's words."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from dataclasses import asdict, fields, is_dataclass
+from typing import Any, get_args, get_type_hints
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import TypeAdapter, ValidationError
+
+from promax.config.schema import Config, ConfigError
+
+
+def build(composed: DictConfig) -> Config:
+    """Turn what Hydra composed into a `Config`, with every type and value checked.
+
+    Raises:
+        ConfigError: unknown keys, values of the wrong type or out of range; one line a finding, two at most.
+
+    >>> build(OmegaConf.create({"optim": {"lr": 1e-3}})).optim.lr
+    0.001
+    >>> build(OmegaConf.create({"optim": {"epochs": 1.5}}))
+    Traceback (most recent call last):
+    promax.config.schema.ConfigError: optim.epochs=1.5: must be a whole number
+    """
+    try:
+        plain = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{error.full_key}: {str(error.msg).splitlines()[0]}") from None
+    try:
+        # Through JSON, since only there does strict mode take a mapping for a dataclass.
+        return TypeAdapter(Config).validate_json(json.dumps(plain))
+    except ValidationError as error:
+        findings = [_describe(dict(each)) for each in error.errors(include_url=False)]
+        more = f" (and {len(findings) - 2} more)" if len(findings) > 2 else ""
+        raise ConfigError("\n".join(findings[:2]) + more) from None
+
+
+def unknown_key(key: str) -> str:
+    """One line that refuses `key` and names the keys that stand at its place.
+
+    >>> unknown_key("model.lora.rank")
+    'model.lora.rank: unknown key. Allowed in model.lora: r, alpha, dropout, targets, target_modules'
+    """
+    parent, _, last = key.rpartition(".")
+    while parent and not _fields_at(parent):
+        key, (parent, _, last) = parent, parent.rpartition(".")
+    allowed = _fields_at(parent)
+    dotted = f"{parent}." if parent else ""
+    close = difflib.get_close_matches(last, allowed, n=1)
+    hint = f", did you mean {dotted}{close[0]}?" if close else "."
+    return f"{key}: unknown key{hint} Allowed {f'in {parent}' if parent else 'at the top'}: {', '.join(allowed)}"
+
+
+def is_known(key: str) -> bool:
+    """Whether a dotted key stands in the schema.
+
+    >>> is_known("model.lora.r"), is_known("model.lora.rank")
+    (True, False)
+    """
+    parent, _, last = key.rpartition(".")
+    return last in _fields_at(parent)
+
+
+def flatten(config: Config) -> dict[str, str | int | float | bool | None]:
+    """The config as one level of dotted keys, in schema order: what is logged as parameters."""
+    flat: dict[str, str | int | float | bool | None] = {}
+
+    def walk(prefix: str, value: Any) -> None:
+        if isinstance(value, dict):
+            for name, inner in value.items():
+                walk(f"{prefix}.{name}" if prefix else name, inner)
+        else:
+            flat[prefix] = str(value) if isinstance(value, list) else value
+
+    walk("", asdict(config))
+    return flat
+
+
+def to_yaml(config: Config) -> str:
+    """The resolved config as YAML, from which the same `Config` is built again."""
+    return OmegaConf.to_yaml(OmegaConf.create(asdict(config)))
+
+
+def from_yaml(text: str) -> Config:
+    """The `Config` that `to_yaml` wrote.
+
+    >>> from_yaml(to_yaml(Config())) == Config()
+    True
+    """
+    composed = OmegaConf.create(text)
+    assert isinstance(composed, DictConfig)
+    return build(composed)
+
+
+# What pydantic calls a finding -> our words; {…} are the fields of the finding's context.
+_RULES = {
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "finite_number": "must be a finite number",
+    "bool_type": "must be true or false",
+    "string_type": "must be a text",
+    "list_type": "must be a list, like [1,5,10]",
+    "dataclass_type": "must be a group of keys",
+    "greater_than": "must be above {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be below {lt}",
+    "less_than_equal": "must be at most {le}",
+    "literal_error": "must be {expected}",
+    "string_pattern_mismatch": "must match {pattern}",
+    "too_short": "must hold at least {min_length} value(s)",
+}
+
+
+def _describe(finding: dict[str, Any]) -> str:
+    context = finding.get("ctx", {})
+    if isinstance(context.get("error"), ConfigError):
+        return str(context["error"])
+    place = [str(part) for part in finding["loc"] if not str(part).endswith(("Config", "]"))]
+    key = ".".join(place)
+    if finding["type"] == "unexpected_keyword_argument":
+        return unknown_key(key)
+    rule = _RULES.get(finding["type"], finding["msg"]).format(**context)
+    if type(None) in get_args(_hint_at(key)):
+        rule += ", or null"
+    return f"{key}={_as_written(finding['input'])}: {rule}"
+
+
+def _as_written(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return repr(value) if isinstance(value, str) and not value.strip() else str(value)
+
+
+def _hint_at(path: str) -> Any:
+    """The annotated type at a dotted path of the schema, None where there is none."""
+    node: Any = Config
+    for part in path.split(".") if path else []:
+        schema = _schema(node)
+        node = get_type_hints(schema).get(part) if schema is not None else None
+    return node
+
+
+def _schema(hint: Any) -> Any:
+    return next((each for each in (hint, *get_args(hint)) if is_dataclass(each)), None)
+
+
+def _fields_at(path: str) -> list[str]:
+    schema = _schema(_hint_at(path))
+    return [each.name for each in fields(schema)] if schema is not None else []

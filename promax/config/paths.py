@@ -1,0 +1,24 @@
+"""Where the project's folders are."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+
+def project_root() -> Path:
+    """Where conf/ and mlruns/ live.
+
+    PROMAX_ROOT when it is set; else the checkout this package is imported from; else the working directory.
+    """
+    if configured := os.environ.get("PROMAX_ROOT"):
+        return Path(configured).expanduser().resolve()
+    checkout = Path(__file__).resolve().parents[2]
+    return checkout if (checkout / "conf" / "config.yaml").is_file() else Path.cwd()
+
+
+def conf_dir() -> Path:
+    """The folder of YAML configs: the project's own, else the copy installed with the package."""
+    own = project_root() / "conf"
+    return own if (own / "config.yaml").is_file() else Path(sys.prefix) / "share" / "promax" / "conf"

