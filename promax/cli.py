@@ -182,7 +182,9 @@ def _train(overrides: list[str]) -> int:
     ConfigStore.instance().store(name="schema", node=asdict(Config()))
     # conf/ and worker processes then mean the same folder, whatever the working directory.
     os.environ["PROMAX_ROOT"] = str(project_root())
-    sys.argv = ["promax train", *overrides]
+    # Hydra's parser takes overrides on one side of a flag only; people type -m where they like.
+    flags = [word for word in overrides if word in ("-m", "--multirun")]
+    sys.argv = ["promax train", *flags, *(word for word in overrides if word not in flags)]
     # Hydra then raises what went wrong in composing instead of printing a page about it.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
@@ -212,7 +214,7 @@ def _train_one(composed: DictConfig) -> float:
         from promax.data.splits import load
 
         # Reading the pairs needs no torch: a bad file is refused before the seconds that its import takes.
-        splits = load(cfg.data, cfg.seed, training=cfg.optim.epochs > 0)
+        splits = load(cfg.data, training=cfg.optim.epochs > 0)
         from promax.compare import compare
         from promax.run import run
 

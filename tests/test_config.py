@@ -138,6 +138,6 @@ def test_flatten_holds_every_leaf_once() -> None:
     assert flat["model.lora.r"] == 16
     assert flat["eval.recall_at"] == "[1, 5, 10]"
     assert all(is_known(key) for key in flat)
-    # Counted by hand from the schema: 5 top keys, 15 + 8 + 5 of data, 6 + 5 of model, 13 of optim, 4 of eval, 16 of
+    # Counted by hand from the schema: 5 top keys, 16 + 8 + 5 of data, 6 + 5 of model, 13 of optim, 4 of eval, 16 of
     # tiers, 2 of tracking.
-    assert len(flat) == 5 + 28 + 11 + 13 + 4 + 16 + 2
+    assert len(flat) == 5 + 29 + 11 + 13 + 4 + 16 + 2

@@ -56,6 +56,8 @@ class DataConfig:
     other sides are cut from it by groups of shared texts; where dev alone is missing, `dev_from`
     says which side gives pairs up for it. `positive_from` is the label from which a pair counts as
     positive; labels that are only 0 and 1 need none. `binary` turns graded labels into 0/1 there.
+    `seed` draws the cuts and `train_limit`: it is not the run's seed, so that runs with different
+    seeds are trained and tested on the same pairs.
     """
 
     name: Name = "tickets"
@@ -66,6 +68,7 @@ class DataConfig:
     train: Name | None = None
     dev: Name | None = None
     test: Name | None = None
+    seed: Annotated[int, Field(ge=0)] = 0
     train_limit: Annotated[int, Field(ge=2)] | None = None
     dev_from: Literal["train", "test"] = "train"
     dev_share: Share = 0.1

@@ -1,0 +1,251 @@
+"""A data config -> train, dev and test, with no ticket on two sides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from promax.config import ConfigError, DataConfig
+from promax.data.pairs import Pairs, positives, text_key
+from promax.data.readers import read_file, read_hub
+
+SIDES = ("train", "dev", "test")
+
+# Graded labels without a threshold still need two classes for balanced sides: the middle of the scale.
+MIDDLE = 0.5
+# Up to so many different labels, each is a class of its own when train is cut down to data.train_limit.
+MOST_CLASSES = 10
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The three sides of a run.
+
+    Attributes:
+        train: None only when nothing is trained and no train side was given.
+        dev: None only when nothing is trained and no dev side was given.
+        test: what the run is judged by.
+        notes: what a user must be told, one line each, without ticket text.
+        origins: side -> what identifies its source: "pairs.jsonl sha256:...", "tickets seed=0 count=3000".
+    """
+
+    train: Pairs | None
+    dev: Pairs | None
+    test: Pairs
+    notes: list[str]
+    origins: dict[str, str]
+
+
+@dataclass
+class _Draft:
+    """The sides as far as they are known."""
+
+    pairs: dict[str, Pairs]
+    origins: dict[str, str]
+    sources: dict[str, str]  # side -> what an error calls it
+    notes: list[str] = field(default_factory=list)
+
+
+def load(cfg: DataConfig, *, training: bool) -> Splits:
+    """Read, check and divide the pairs that `cfg` asks for.
+
+    Sides that are given are taken as they are, in their order. Sides that are missing are cut from
+    a given one by groups of shared texts: from the only one of train and test that is there, or,
+    where dev alone is missing, from `cfg.dev_from`. Without training a test side is enough; where
+    it must be cut from train, it is the one that training would cut. `cfg.seed` and the data alone
+    decide every draw.
+
+    Raises:
+        ConfigError: a source that can't be read or breaks a rule; a side without pairs or with one
+            class only; tickets on two sides while `cfg.on_leak` is refuse.
+    """
+    draft = _read(cfg)
+    state = ""
+    if cfg.binary:
+        assert cfg.positive_from is not None, "the schema lets binary through with a threshold only"
+        draft.pairs = {side: _binary(pairs, cfg.positive_from) for side, pairs in draft.pairs.items()}
+        state = f", labels from data.positive_from={cfg.positive_from:g} made 1 and others 0"
+    _refuse_unusable(draft, training, state)
+    _separate(draft, cfg)
+    _refuse_unusable(draft, training, ", without the pairs that share tickets with another side")
+    _cut_missing(draft, cfg, training)
+    _limit_train(draft, cfg)
+    _refuse_unusable(draft, training, f", cut down to data.train_limit={cfg.train_limit}")
+    assert not _leaks(draft.pairs), "a ticket is on two sides"
+    return Splits(
+        train=draft.pairs.get("train"),
+        dev=draft.pairs.get("dev"),
+        test=draft.pairs["test"],
+        notes=draft.notes,
+        origins={side: draft.origins[side] for side in SIDES if side in draft.pairs},
+    )
+
+
+def _read(cfg: DataConfig) -> _Draft:
+    if cfg.source == "tickets":
+        return _read_tickets(cfg)
+    if cfg.source == "hub":
+        readings = read_hub(cfg)
+    else:
+        written = {side: getattr(cfg, side) for side in SIDES}
+        readings = {side: read_file(path, cfg.columns) for side, path in written.items() if path is not None}
+    return _Draft(
+        pairs={side: reading.pairs for side, reading in readings.items()},
+        origins={side: reading.origin for side, reading in readings.items()},
+        sources={side: reading.source for side, reading in readings.items()},
+        notes=list(dict.fromkeys(note for reading in readings.values() for note in reading.notes)),
+    )
+
+
+def _read_tickets(cfg: DataConfig) -> _Draft:
+    from promax.data import corpus
+
+    wanted = cfg.tickets
+    drawn = corpus.draw_pairs(
+        corpus.generate(wanted.count, wanted.seed),
+        train=wanted.train_pairs,
+        dev=wanted.dev_pairs,
+        test=wanted.test_pairs,
+        seed=wanted.seed,
+    )
+    origin = f"tickets seed={wanted.seed} count={wanted.count}"
+    return _Draft(
+        pairs=dict(zip(SIDES, drawn, strict=True)),
+        origins={side: f"{origin} {side}={len(pairs)}" for side, pairs in zip(SIDES, drawn, strict=True)},
+        sources={side: f"tickets {side}" for side in SIDES},
+    )
+
+
+def _binary(pairs: Pairs, positive_from: float) -> Pairs:
+    return replace(pairs, labels=(pairs.labels >= positive_from).astype(np.float64))
+
+
+def _refuse_unusable(draft: _Draft, training: bool, state: str) -> None:
+    for side, pairs in draft.pairs.items():
+        # A train side that nothing is trained on may be anything, unless test is cut from it.
+        if side == "train" and not training and "test" in draft.pairs:
+            continue
+        if not len(pairs):
+            raise ConfigError(f"{draft.sources[side]}{state}: no pairs are left for {side}")
+        # Positives alone can be trained on, with in-batch negatives: that is for the loss to judge.
+        if side == "train" and training and (pairs.labels == 1.0).all():
+            continue
+        if (pairs.labels == pairs.labels[0]).all():
+            raise ConfigError(
+                f"{draft.sources[side]}{state}: one class only: all {len(pairs)} labels are {pairs.labels[0]:g};"
+                f" {side} needs at least two different labels"
+            )
+
+
+@dataclass(frozen=True)
+class _Leak:
+    """Tickets that two sides share: how many, and which pairs of `side` hold one, (n,)."""
+
+    side: str
+    other: str
+    tickets: int
+    held: NDArray[np.bool_]
+
+
+def _leaks(pairs: dict[str, Pairs]) -> list[_Leak]:
+    keys = {side: [text_key(text) for text in each.text1 + each.text2] for side, each in pairs.items()}
+    leaks = []
+    for side, other in (("dev", "test"), ("train", "test"), ("train", "dev")):
+        shared = set(keys.get(side, ())) & set(keys.get(other, ()))
+        if shared:
+            first, second = np.array([key in shared for key in keys[side]]).reshape(2, -1)
+            leaks.append(_Leak(side, other, len(shared), first | second))
+    return leaks
+
+
+def _separate(draft: _Draft, cfg: DataConfig) -> None:
+    """Refuse tickets on two sides, or drop their pairs: dev's where test has them, train's where dev or test has."""
+    leaks = _leaks(draft.pairs)
+    if leaks and cfg.on_leak == "refuse":
+        sources = draft.sources
+        found = "; ".join(
+            f"{sources[leak.side]} ({leak.side}) and {sources[leak.other]} ({leak.other}) share {leak.tickets} tickets,"
+            f" in {leak.held.sum()} of {len(leak.held)} {leak.side} pairs"
+            for leak in leaks
+        )
+        raise ConfigError(
+            f"{found}\nNo ticket may be on two sides: with data.on_leak=drop such pairs are dropped from train"
+            " (from dev, where test has the ticket)"
+        )
+    for side in ("dev", "train"):
+        held = [leak.held for leak in leaks if leak.side == side]
+        if held:
+            dropped = np.logical_or.reduce(held)
+            draft.pairs[side] = draft.pairs[side].take(np.flatnonzero(~dropped))
+            draft.notes.append(
+                f"{draft.sources[side]}: {dropped.sum()} of {len(dropped)} {side} pairs dropped (data.on_leak=drop):"
+                f" their tickets are in {'test' if side == 'dev' else 'dev or test'} too"
+            )
+            # Dev may have lost the tickets that it shared with train.
+            leaks = _leaks(draft.pairs)
+
+
+def _cut_missing(draft: _Draft, cfg: DataConfig, training: bool) -> None:
+    given = draft.pairs.keys()
+    if "test" in given and not training:
+        return
+    missing = [side for side in SIDES if side not in given]
+    if not missing:
+        return
+    donor = cfg.dev_from if missing == ["dev"] else "train" if "test" in missing else "test"
+    rest = "train" if "train" in missing else donor
+    cut = [side for side in SIDES if side != rest and (side in missing or side == donor)]
+    shares = {side: cfg.dev_share if side == "dev" else cfg.test_share for side in cut}
+    _cut(draft, cfg, donor, {rest: 1 - sum(shares.values()), **shares})
+
+
+def _cut(draft: _Draft, cfg: DataConfig, donor: str, shares: dict[str, float]) -> None:
+    from promax.data.dealing import deal  # scipy's graphs take longer to import than all of this module
+
+    whole, source, origin = draft.pairs[donor], draft.sources[donor], draft.origins[donor]
+    positive = positives(whole.labels, cfg.positive_from)
+    if positive is None:
+        positive = whole.labels >= MIDDLE
+    rows = deal(whole.tickets(), positive, shares, cfg.seed)
+    sides = {side: rows[side] for side in SIDES if side in rows}
+    counts = ", ".join(f"{side} {len(of)} pairs ({positive[of].sum()} positive)" for side, of in sides.items())
+    cut = f"{source}: cut by shared texts into {counts}"
+    if any(len(np.unique(whole.labels[of])) < 2 for of in sides.values()):
+        raise ConfigError(f"{cut}; each needs two different labels\nGive more pairs, or a file for each side")
+    lost = len(whole) - sum(len(of) for of in sides.values())
+    if lost:
+        cut += f"; {lost} of {len(whole) - positive.sum()} negative pairs dropped, their tickets being on two sides"
+    draft.notes.append(cut)
+    for side, of in sides.items():
+        draft.pairs[side] = whole.take(of)
+        draft.sources[side] = f"{source} ({side} part)"
+        draft.origins[side] = f"{origin} {side} part, share={shares[side]:g} seed={cfg.seed}"
+
+
+def _limit_train(draft: _Draft, cfg: DataConfig) -> None:
+    train = draft.pairs.get("train")
+    if train is None or cfg.train_limit is None:
+        return
+    if cfg.train_limit > len(train):
+        draft.notes.append(f"data.train_limit={cfg.train_limit}: train has {len(train)} pairs, all are used")
+        return
+    draft.pairs["train"] = train.take(_drawn(train.labels, cfg.train_limit, cfg.seed))
+    draft.notes.append(f"data.train_limit={cfg.train_limit}: drawn from {len(train)} train pairs, seed {cfg.seed}")
+
+
+def _drawn(labels: NDArray[np.float64], count: int, seed: int) -> NDArray[np.int64]:
+    """`count` rows, ascending, with every class within one pair of its share; fewer are a subset of more.
+
+    The pairs of a class, in random order, are spread evenly over (0, 1); the lowest are drawn.
+    """
+    classes = np.unique(labels, return_inverse=True)[1]
+    if classes.max() >= MOST_CLASSES:
+        classes = (labels >= MIDDLE).astype(np.int64)
+    generator = np.random.default_rng(seed)
+    position = np.empty(len(labels))
+    for number in range(classes.max() + 1):
+        rows = generator.permutation(np.flatnonzero(classes == number))
+        position[rows] = (np.arange(len(rows)) + 0.5) / max(len(rows), 1)
+    return np.sort(np.argsort(position, kind="stable")[:count])
