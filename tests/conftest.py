@@ -10,6 +10,8 @@ import pytest
 # Set before anything imports torch, tokenizers or the hub's client.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+# Two test processes with two threads each on two cores spend their time waiting for each other.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

@@ -1,0 +1,181 @@
+"""What a run was made with: code, libraries, machine. Collecting it never fails a run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from promax.config import Config, flatten
+
+NONE = "none"
+
+# The libraries whose version can change a result.
+STACK = (
+    "promax",
+    "torch",
+    "transformers",
+    "sentence-transformers",
+    "tokenizers",
+    "peft",
+    "accelerate",
+    "datasets",
+    "numpy",
+    "scipy",
+    "hydra-core",
+    "optuna",
+    "mlflow",
+)
+
+# Only these are shown in the diff: a changed data file would put ticket texts into the record.
+CODE = ("*.py", "*.yaml", "*.yml", "*.toml", "*.cfg", "Makefile", "constraints.txt")
+
+# Set inside a git hook, these would lead git to another repository than the one of the root.
+ELSEWHERE = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY")
+
+LONGEST_DIFF = 1_000_000
+MOST_NAMES = 200
+GIT_SECONDS = 10
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a run came from.
+
+    `git_commit` is "none" outside a git repository or where git does not answer. `git_dirty` says that tracked
+    files differ from that commit: `changed` names them, `diff` shows the change of those that are code or config.
+    `untracked` names files that git neither follows nor ignores. `versions` are those of the libraries that a
+    result depends on, `requirements` (`name==version`) all that is installed. `threads` is how many one operation
+    may use.
+    """
+
+    git_commit: str
+    git_dirty: bool
+    diff: str
+    changed: tuple[str, ...]
+    untracked: tuple[str, ...]
+    versions: dict[str, str]
+    requirements: tuple[str, ...]
+    python: str
+    platform: str
+    host: str
+    device: str
+    device_name: str
+    cpu: str
+    threads: int
+
+    def tags(self) -> dict[str, str | int | bool]:
+        """As tags of a run, one key each: all but the texts and lists."""
+        return {
+            "promax.git_commit": self.git_commit,
+            "promax.git_dirty": self.git_dirty,
+            "promax.git_untracked": len(self.untracked),
+            "promax.python": self.python,
+            "promax.platform": self.platform,
+            "promax.host": self.host,
+            "promax.device": self.device,
+            "promax.device_name": self.device_name,
+            "promax.cpu": self.cpu,
+            "promax.threads": self.threads,
+            **{f"promax.version.{name}": version for name, version in self.versions.items()},
+        }
+
+
+def collect(root: Path, device: str) -> Provenance:
+    """What is known about the code under `root`, the installed libraries and this machine.
+
+    `device` is a torch device such as "cuda:0"; its name and the number of threads come from torch where the
+    process has loaded it.
+    """
+    changed = _names(_git(root, "diff", "--name-only", "-z", "--relative", "HEAD"))
+    return Provenance(
+        git_commit=(_git(root, "rev-parse", "HEAD") or NONE).strip(),
+        git_dirty=bool(changed),
+        diff=_diff(root) if changed else "",
+        changed=changed,
+        untracked=_names(_git(root, "ls-files", "--others", "--exclude-standard", "-z")),
+        versions={name: _version(name) for name in STACK},
+        requirements=_requirements(),
+        python=platform.python_version(),
+        platform=platform.platform(),
+        host=platform.node(),
+        device=device,
+        device_name=_device_name(device),
+        cpu=_cpu(),
+        threads=_threads(),
+    )
+
+
+def config_hash(cfg: Config) -> str:
+    """SHA-256 (hex) of a config as canonical JSON: one level of dotted keys, sorted, every digit of a float."""
+    canonical = json.dumps(flatten(cfg), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    """What git prints, None where it fails: no repository, no commit yet, no git, too slow."""
+    environment = {name: value for name, value in os.environ.items() if name not in ELSEWHERE}
+    # Without the optional locks, looking never gets in the way of the user's own git command.
+    environment["GIT_OPTIONAL_LOCKS"] = "0"
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(root), *arguments], capture_output=True, timeout=GIT_SECONDS, env=environment, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.decode("utf-8", errors="replace")
+
+
+def _diff(root: Path) -> str:
+    # Written out, so that `git apply` takes it whatever the user's own settings are.
+    plain = ("--no-color", "--no-ext-diff", "--no-textconv", "--src-prefix=a/", "--dst-prefix=b/", "--relative")
+    text = _git(root, "diff", *plain, "HEAD", "--", *CODE) or ""
+    if len(text) <= LONGEST_DIFF:
+        return text
+    return f"{text[:LONGEST_DIFF]}\n[cut here: {LONGEST_DIFF} of {len(text)} characters]\n"
+
+
+def _names(listing: str | None) -> tuple[str, ...]:
+    names = [name for name in (listing or "").split("\0") if name]
+    more = [f"[and {len(names) - MOST_NAMES} more]"] if len(names) > MOST_NAMES else []
+    return (*names[:MOST_NAMES], *more)
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return NONE
+
+
+def _requirements() -> tuple[str, ...]:
+    names = {(each.metadata["Name"], each.version) for each in metadata.distributions()}
+    return tuple(f"{name}=={version}" for name, version in sorted(names, key=lambda pair: str(pair[0]).lower()))
+
+
+def _threads() -> int:
+    # Not imported here: a run has loaded it long since, and nothing else should wait for it.
+    torch = sys.modules.get("torch")
+    return int(torch.get_num_threads()) if torch is not None else os.cpu_count() or 1
+
+
+def _device_name(device: str) -> str:
+    torch = sys.modules.get("torch")
+    if device.startswith("cuda") and torch is not None:
+        return str(torch.cuda.get_device_name(device))
+    return _cpu() if device == "cpu" else device
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.processor() or platform.machine()

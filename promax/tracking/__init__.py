@@ -1,0 +1,46 @@
+"""The record of runs, kept by MLflow; nothing else in promax imports it.
+
+One thin layer over `mlflow.MlflowClient`, never the fluent API: no run is active by being the last
+one started, so parents, children and many workers need nothing special. `store` opens the record, `record`
+writes a run into it, `query` finds runs again.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+
+# MLflow reads these as it is imported: it reports no usage to anyone, and prints neither the server's address
+# (which may hold a password) at the end of each run nor a progress bar for each small file.
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
+os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
+
+from promax.tracking.ending import Terminated
+from promax.tracking.query import BASELINE_KEY, RunInfo, find_baseline, get_run, read_scores, read_text, runs_of
+from promax.tracking.record import DatasetRecord, Run, start_run, sweep_dead_runs
+from promax.tracking.store import Store, TrackingError, mask, open_store, serve_ui, ui_command
+
+# What MLflow logs as an error it also raises, and its copy shows SQL with its values.
+logging.getLogger("mlflow").setLevel(logging.CRITICAL)
+
+__all__ = [
+    "BASELINE_KEY",
+    "DatasetRecord",
+    "Run",
+    "RunInfo",
+    "Store",
+    "Terminated",
+    "TrackingError",
+    "find_baseline",
+    "get_run",
+    "mask",
+    "open_store",
+    "read_scores",
+    "read_text",
+    "runs_of",
+    "serve_ui",
+    "start_run",
+    "sweep_dead_runs",
+    "ui_command",
+]

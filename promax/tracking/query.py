@@ -1,0 +1,166 @@
+"""Reading runs back."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Literal
+
+from mlflow.entities import Run as MlflowRun
+
+from promax.config import ConfigError
+from promax.scores import ScoreTable
+from promax.tracking.store import Store, TrackingError
+
+BASELINE_KEY = "promax.baseline_key"
+
+# How many runs or studies MLflow is asked for at once.
+PAGE = 1000
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """A run as it stands in the record; a metric's value is the one of its last step."""
+
+    run_id: str
+    name: str
+    study: str
+    status: Literal["RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED"]
+    params: dict[str, str]
+    metrics: dict[str, float]
+    tags: dict[str, str]
+    start_time: datetime
+    artifact_uri: str
+
+
+def find_baseline(store: Store, study: str, key: str) -> RunInfo | None:
+    """The latest finished run of a study whose tag promax.baseline_key is `key`, a hex digest; None where none is.
+
+    Raises:
+        ValueError: `key` is no hex digest.
+    """
+    if not re.fullmatch("[0-9a-f]+", key):
+        raise ValueError(f"baseline key {key!r}: must be a hex digest")
+    within = [experiment_id for experiment_id, name in _studies(store).items() if name == study]
+    condition = f"tags.`{BASELINE_KEY}` = '{key}' and attributes.status = 'FINISHED'"
+    found = search(store, condition, experiments=within, at_most=1) if within else []
+    return _info(store, found[0], study) if found else None
+
+
+def get_run(store: Store, run_id: str) -> RunInfo:
+    """The run with this id, or the only one whose id starts with it.
+
+    Raises:
+        ConfigError: no such run, or several.
+    """
+    listing = f"list them with `promax compare --study NAME`, or in the MLflow UI (store {store.label})"
+    if not re.fullmatch("[0-9a-f]{1,32}", run_id):
+        raise ConfigError(f"run {run_id}: must be a run id, 32 hex digits or the first few; {listing}")
+    found = search(store, f"attributes.run_id LIKE '{run_id}%'", at_most=3)
+    if not found:
+        raise ConfigError(f"run {run_id}: no such run; {listing}")
+    if len(found) > 1:
+        some = ", ".join(run.info.run_id[: len(run_id) + 4] for run in found[:2])
+        raise ConfigError(f"run {run_id}: several runs start so, as {some}; give more digits")
+    return _info(store, found[0])
+
+
+def runs_of(store: Store, study: str) -> list[RunInfo]:
+    """All runs of a study: the finished ones first, and within each kind the newest first.
+
+    Raises:
+        ConfigError: no such study.
+    """
+    studies = _studies(store)
+    ids = [experiment_id for experiment_id, name in studies.items() if name == study]
+    if not ids:
+        known = ", ".join(sorted(name for name in studies.values() if name != "Default")) or "none yet"
+        raise ConfigError(f"study {study}: not in the record; studies: {known} (store {store.label})")
+    runs = [_info(store, run, study) for run in search(store, "", experiments=ids)]
+    return sorted(runs, key=lambda run: (run.status != "FINISHED", -run.start_time.timestamp()))
+
+
+def read_text(store: Store, run_id: str, path: str) -> str:
+    """A text artifact of a run, like "config.yaml".
+
+    Raises:
+        ConfigError: the run has no such artifact, or it can't be read.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            with store.talking():
+                file = Path(store.client.download_artifacts(run_id, path, folder))
+                # Not read_text, which would change line ends.
+                return file.read_bytes().decode("utf-8")
+        except TrackingError as error:
+            raise ConfigError(f"run {run_id}: its {path} can't be read: {error}") from None
+
+
+def read_scores(store: Store, run_id: str, side: Literal["dev", "test"] = "test") -> ScoreTable:
+    """The per-pair scores that a run wrote for one side.
+
+    Raises:
+        ConfigError: the run has none, or the file is damaged.
+    """
+    path = f"scores/{side}.csv"
+    try:
+        return ScoreTable.from_csv(read_text(store, run_id, path))
+    except ConfigError:
+        raise
+    except ValueError as error:
+        raise ConfigError(f"run {run_id}: {path} is damaged: {error}") from None
+
+
+def search(
+    store: Store, condition: str, *, experiments: list[str] | None = None, at_most: int | None = None
+) -> list[MlflowRun]:
+    """The runs that satisfy a condition in MLflow's filter language, newest first; None is every experiment."""
+    runs: list[MlflowRun] = []
+    token: str | None = None
+    with store.talking():
+        within = list(_studies(store)) if experiments is None else experiments
+        while True:
+            page = store.client.search_runs(
+                within,
+                condition,
+                max_results=at_most or PAGE,
+                order_by=["attributes.start_time DESC"],
+                page_token=token,
+            )
+            runs.extend(page)
+            token = page.token
+            if not token or at_most:
+                return runs
+
+
+def _studies(store: Store) -> dict[str, str]:
+    """Experiment id -> name, of those not deleted."""
+    studies: dict[str, str] = {}
+    token: str | None = None
+    with store.talking():
+        while True:
+            page = store.client.search_experiments(max_results=PAGE, page_token=token)
+            studies.update({each.experiment_id: each.name for each in page})
+            token = page.token
+            if not token:
+                return studies
+
+
+def _info(store: Store, run: MlflowRun, study: str | None = None) -> RunInfo:
+    if study is None:
+        with store.talking():
+            study = store.client.get_experiment(run.info.experiment_id).name
+    return RunInfo(
+        run_id=run.info.run_id,
+        name=run.info.run_name,
+        study=study,
+        status=run.info.status,
+        params=dict(run.data.params),
+        metrics=dict(run.data.metrics),
+        tags=dict(run.data.tags),
+        start_time=datetime.fromtimestamp(run.info.start_time / 1000, tz=timezone.utc),
+        artifact_uri=run.info.artifact_uri,
+    )

@@ -1,0 +1,246 @@
+"""Where runs are recorded: the embedded store, a database or an MLflow server."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NoReturn
+
+from filelock import FileLock
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+from mlflow.utils.credentials import get_default_host_creds
+from mlflow.utils.rest_utils import http_request
+from sqlalchemy import create_engine, inspect
+
+from promax.config import ConfigError, project_root
+
+SERVERS = ("http", "https")
+DATABASES = ("sqlite", "postgresql")
+ALLOWED = "null (the embedded store), http(s)://host:port, postgresql://user@host/database, sqlite:////folder/file.db"
+
+# Seconds in which a server must answer when the store is opened; later calls are retried for minutes.
+ANSWER_WITHIN = 10
+# Seconds to wait for another process that creates the database; it takes one or two.
+CREATE_WITHIN = 120
+
+_CREDENTIALS = re.compile(r"(?<=://)(?:[^\s/@:]*:\S*|[^\s/@?#]*)@")
+_SECRET_OPTION = re.compile(r"([?&](?:password|passwd|pwd|sslpassword|secret|token)=)[^&\s]+", re.IGNORECASE)
+
+
+class TrackingError(RuntimeError):
+    """The record could not be read or written; one line, without credentials."""
+
+
+@dataclass(frozen=True)
+class Store:
+    """An open record of runs.
+
+    `artifacts` is the URI under which runs put their files, None where an MLflow server decides.
+    The address stays out of `repr`, since it may hold a password: show `label`.
+    """
+
+    uri: str = field(repr=False)
+    artifacts: str | None
+    client: MlflowClient = field(repr=False)
+
+    @property
+    def label(self) -> str:
+        """The address as it may be shown."""
+        return mask(self.uri)
+
+    @property
+    def is_server(self) -> bool:
+        return _scheme(self.uri) in SERVERS
+
+    @contextmanager
+    def talking(self) -> Iterator[None]:
+        """Whatever MLflow, the connection or the disk raises inside becomes a `TrackingError`.
+
+        Their messages quote the server's address with the credentials in it, so they are not chained either.
+        """
+        try:
+            yield
+        except (MlflowException, OSError) as error:
+            raise TrackingError(f"{self.label}: {_first_line(error)}") from None
+
+    def experiment_id(self, study: str) -> str:
+        """The MLflow experiment of a study, created where there is none yet.
+
+        Raises:
+            ConfigError: the experiment was deleted in MLflow, which keeps its name taken.
+        """
+        with self.talking():
+            found = self.client.get_experiment_by_name(study)
+            if found is None:
+                try:
+                    return str(self.client.create_experiment(study, artifact_location=self.artifacts))
+                except MlflowException as error:
+                    if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                        raise
+                    return self.experiment_id(study)  # another process was faster
+            if found.lifecycle_stage != "active":
+                raise ConfigError(
+                    f"study={study}: this MLflow experiment was deleted; use another name, or restore it with"
+                    f" `mlflow experiments restore --experiment-id {found.experiment_id}`"
+                )
+            return str(found.experiment_id)
+
+
+def open_store(uri: str | None = None) -> Store:
+    """Open the record at `uri`; None is the embedded store, mlruns/mlflow.db under the project root.
+
+    A database is created on first use, by one process while others wait. With any database, files go to
+    mlruns/artifacts/ under the project root; a server has its own place for them. SQLite stays in its default
+    journal mode: write-ahead logging needs shared memory, which network folders lack, and gained nothing
+    measurable with eight writing processes.
+
+    Raises:
+        ConfigError: an address of another kind, or one that can't be reached, opened or written to.
+    """
+    mlruns = project_root() / "mlruns"
+    address = f"sqlite:///{mlruns / 'mlflow.db'}" if uri is None else uri
+    artifacts = None if _scheme(address) in SERVERS else (mlruns / "artifacts").as_uri()
+    try:
+        if _scheme(address) in SERVERS:
+            _probe_server(address)
+        elif _scheme(address) == "sqlite":
+            _create_sqlite(_sqlite_file(address), str(artifacts))
+            _probe_database(address)
+        elif _scheme(address) in DATABASES:
+            _probe_database(address)
+            _create_schema(address, mlruns)
+        else:
+            raise ConfigError(f"tracking.uri={mask(address)}: must be one of {ALLOWED}")
+        return Store(address, artifacts, MlflowClient(address))
+    except ConfigError:
+        raise
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"tracking.uri={mask(address)}: the database driver {error.name} is not installed;"
+            f" for PostgreSQL: pip install 'psycopg[binary]'"
+        ) from None
+    except Exception as error:
+        # Each driver has exceptions of its own, with the address in their text.
+        raise ConfigError(f"tracking.uri={mask(address)}: can't be opened: {_first_line(error)}") from None
+
+
+def mask(text: str) -> str:
+    """`text` with the credentials of every URI in it replaced by ***.
+
+    >>> mask("postgresql://ann:s3cret@db:5432/promax?password=x&sslmode=require")
+    'postgresql://***@db:5432/promax?password=***&sslmode=require'
+    >>> mask("git+https://github.com/a/b@v1")
+    'git+https://github.com/a/b@v1'
+    """
+    return _SECRET_OPTION.sub(r"\1***", _CREDENTIALS.sub("***@", text))
+
+
+def ui_command(store: Store, host: str, port: int) -> tuple[list[str], dict[str, str]]:
+    """The command that serves the MLflow UI on `store`, and the environment it needs.
+
+    The database's address is in the environment, since every user of a machine can read a command line. One
+    worker and no job runner: the defaults start a dozen processes for features that a record of runs has not.
+
+    Raises:
+        ConfigError: the store is an MLflow server, which has a UI already.
+    """
+    if store.artifacts is None:
+        raise ConfigError(f"--uri {store.label}: an MLflow server shows its own UI; open that address in a browser")
+    argv = [sys.executable, "-m", "mlflow", "ui", "--host", host, "--port", str(port), "--workers", "1"]
+    environment = {
+        **os.environ,
+        "MLFLOW_BACKEND_STORE_URI": store.uri,
+        # Where the files of runs that come in over HTTP go; those of other runs are read from where they lie.
+        "MLFLOW_ARTIFACTS_DESTINATION": store.artifacts,
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
+    return argv, environment
+
+
+def serve_ui(store: Store, host: str, port: int) -> NoReturn:
+    """Become the MLflow UI on `store`: the process is replaced, so Ctrl-C and SIGTERM reach the UI itself.
+
+    Raises:
+        ConfigError: the store is an MLflow server, or nothing can listen on that host and port.
+    """
+    argv, environment = ui_command(store, host, port)
+    try:
+        socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+    except OSError as error:
+        raise ConfigError(f"--host {host} --port {port}: can't listen there: {error.strerror}") from None
+    sys.stdout.flush()
+    os.execve(argv[0], argv, environment)
+
+
+def _scheme(uri: str) -> str:
+    return uri.partition("://")[0].partition("+")[0].lower() if "://" in uri else ""
+
+
+def _first_line(error: BaseException) -> str:
+    lines = mask(str(error)).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def _sqlite_file(uri: str) -> Path:
+    file = Path(uri.partition(":///")[2].partition("?")[0])
+    if not file.is_absolute():
+        raise ConfigError(f"tracking.uri={mask(uri)}: must be an absolute path, like sqlite:////folder/file.db")
+    return file
+
+
+def _create_sqlite(database: Path, artifacts: str) -> None:
+    """Make the database beside its place and then rename it: a file at its place is always whole."""
+    if database.exists():
+        return
+    database.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{database}.lock", timeout=CREATE_WITHIN):
+        if database.exists():
+            return
+        fresh = database.with_name(f"{database.name}.new")
+        fresh.unlink(missing_ok=True)
+        created = SqlAlchemyStore(f"sqlite:///{fresh}", artifacts)  # type: ignore[no-untyped-call]
+        created.engine.dispose()
+        fresh.replace(database)
+
+
+def _create_schema(uri: str, mlruns: Path) -> None:
+    """Let MLflow create its tables, one process of this project at a time."""
+    mlruns.mkdir(parents=True, exist_ok=True)
+    with FileLock(mlruns / "schema.lock", timeout=CREATE_WITHIN):
+        MlflowClient(uri)
+
+
+def _probe_database(uri: str) -> None:
+    """Connect once, since MLflow retries for more than a minute before it says that it can't."""
+    engine = create_engine(uri)
+    try:
+        inspect(engine).get_table_names()
+    finally:
+        engine.dispose()
+
+
+def _probe_server(uri: str) -> None:
+    """Ask once for one experiment, since MLflow retries for minutes: it shows address, login and kind of server."""
+    login = get_default_host_creds(uri)  # type: ignore[no-untyped-call]
+    try:
+        answer = http_request(  # type: ignore[no-untyped-call]
+            login,
+            "/api/2.0/mlflow/experiments/search",
+            "GET",
+            params={"max_results": 1},
+            max_retries=0,
+            timeout=ANSWER_WITHIN,
+            raise_on_status=False,
+        )
+    except MlflowException:
+        raise ConfigError(f"tracking.uri={mask(uri)}: no server answers there") from None
+    if answer.status_code != 200:
+        raise ConfigError(f"tracking.uri={mask(uri)}: no MLflow server: it answered HTTP {answer.status_code}")

@@ -1,0 +1,27 @@
+"""A store of its own for each test; the database is created once and copied."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from promax.tracking import Store, open_store
+
+
+@pytest.fixture(scope="session")
+def fresh_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("created")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PROMAX_ROOT", str(root))
+        open_store()
+    return root / "mlruns" / "mlflow.db"
+
+
+@pytest.fixture
+def store(project: Path, fresh_database: Path) -> Store:
+    """The embedded store of a fresh project."""
+    (project / "mlruns").mkdir()
+    shutil.copy(fresh_database, project / "mlruns" / "mlflow.db")
+    return open_store()

@@ -1,0 +1,92 @@
+"""Runs of processes that died are closed; those of living ones are left alone. All processes here are real."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from promax.tracking import RunInfo, Store, get_run, start_run, sweep_dead_runs
+from promax.tracking.process import has_died, this_process
+
+TRAINING = """
+import time
+from promax.tracking import open_store, start_run
+with start_run(open_store(), "study", "name", {"optim.lr": 5e-05}, {}) as run:
+    run.log_metrics({"dev/spearman": 0.5}, step=1)
+    print(run.run_id, flush=True)
+    time.sleep(120)
+"""
+
+
+@pytest.fixture
+def training(store: Store) -> Iterator[list[tuple[subprocess.Popen[str], str]]]:
+    """Three processes with an open run each, and the runs' ids."""
+    command = [sys.executable, "-c", TRAINING]
+    repository = Path(__file__).resolve().parents[2]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=repository) for _ in range(3)]
+    try:
+        yield [(process, process.stdout.readline().strip()) for process in processes if process.stdout]
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
+
+
+def test_signals_end_a_run_and_the_dead_are_swept(
+    store: Store, training: list[tuple[subprocess.Popen[str], str]]
+) -> None:
+    (terminated, first), (interrupted, second), (dead, third) = training
+    terminated.send_signal(signal.SIGTERM)
+    interrupted.send_signal(signal.SIGINT)
+    assert terminated.wait(timeout=30) == 143
+    assert interrupted.wait(timeout=30) == -signal.SIGINT
+    assert ended(store, first) == ("KILLED", "terminated (SIGTERM)")
+    assert ended(store, second) == ("KILLED", "interrupted (Ctrl-C)")
+
+    # Alive, it is left alone; killed outright, it has no chance to close its run.
+    assert sweep_dead_runs(store) == []
+    dead.kill()
+    dead.wait(timeout=30)
+    assert get_run(store, third).status == "RUNNING"
+    with start_run(store, "study", "next", {}, {}) as run:
+        assert ended(store, third) == ("FAILED", "process died")
+        assert get_run(store, run.run_id).status == "RUNNING"
+    assert sweep_dead_runs(store) == []
+
+
+def ended(store: Store, run_id: str) -> tuple[str, str]:
+    """Status and reason of a run that wrote one metric before it ended."""
+    found: RunInfo = get_run(store, run_id)
+    assert found.metrics == {"dev/spearman": 0.5}
+    assert found.params == {"optim.lr": "5e-05"}
+    return found.status, found.tags["promax.reason"]
+
+
+def test_a_process_is_known_by_its_number_and_its_birth() -> None:
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    owner = f"{this_process().partition('/')[0]}/{child.pid}"
+    now = time.time()
+    assert not has_died(this_process(), now)
+    assert not has_died(owner, now)
+    # An hour before it was born, its number was another process's.
+    assert has_died(owner, now - 3600)
+    child.kill()
+    # Its parent has not asked for its exit status yet: a zombie.
+    deadline = time.monotonic() + 10
+    while not has_died(owner, now) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert has_died(owner, now)
+    child.communicate()
+    assert has_died(owner, now)
+
+
+@pytest.mark.parametrize("owner", ["", "elsewhere/1", f"{os.getpid()}", "no number/x"])
+def test_nothing_is_claimed_about_processes_elsewhere(owner: str) -> None:
+    assert not has_died(owner, started=0.0)
