@@ -68,9 +68,12 @@ def _explain(error: Exception) -> tuple[str, int]:
     if isinstance(error, (HydraException, OmegaConfBaseException)):
         return _explain_composition(error), 2
     last = traceback.extract_tb(error.__traceback__)[-1]
-    where = f"{Path(last.filename).name}:{last.lineno}"
     first_line = (str(error).splitlines() or [""])[0]
-    return f"{type(error).__name__} at {where}: {first_line}\nPROMAX_DEBUG=1 shows the traceback.", 3
+    if isinstance(error, RuntimeError) and Path(__file__).parent in Path(last.filename).parents:
+        return first_line, 3
+    # Messages of other libraries may quote what they failed on, and that may be a ticket.
+    where = f"{Path(last.filename).name}:{last.lineno}"
+    return f"failed with {type(error).__name__} at {where}; PROMAX_DEBUG=1 shows more", 3
 
 
 def _explain_composition(error: Exception) -> str:

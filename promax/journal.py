@@ -1,0 +1,244 @@
+"""What of a run goes into its record, and under which names.
+
+No ticket text unless `tracking.log_text` asks for it: ids, counts, hashes and scores.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+from promax import figures
+from promax.compare import BASELINE_RUN, differences, verdict
+from promax.config import Config, to_yaml
+from promax.data.pairs import Pairs, is_binary
+from promax.data.splits import Splits
+from promax.evaluate import Evaluation
+from promax.provenance import Provenance, config_hash
+from promax.scores import ScoreTable
+from promax.tiers import standing
+from promax.tracking import BASELINE_KEY, DatasetRecord, Run, RunInfo, Store, read_scores
+from promax.train import EpochRecord, FitReport
+
+Side = Literal["train", "dev", "test"]
+
+
+def tags(
+    cfg: Config, splits: Splits, provenance: Provenance, baseline_key: str, baseline: RunInfo | None
+) -> dict[str, object]:
+    """What a run is found and judged by: kind, baseline, code, data, machine."""
+    found: dict[str, object] = {
+        "promax.kind": "tuned" if cfg.optim.epochs > 0 else "baseline",
+        "promax.config_hash": config_hash(cfg),
+        "promax.labels": "binary" if is_binary(splits.test.labels) else "graded",
+        **provenance.tags(),
+    }
+    for side, pairs in _sides(splits):
+        found[f"promax.data.{side}"] = pairs.fingerprint()
+    if baseline is not None:
+        found[BASELINE_RUN] = baseline.run_id
+    elif cfg.optim.epochs == 0:
+        found[BASELINE_KEY] = baseline_key
+    return found
+
+
+def log_request(record: Run, cfg: Config, splits: Splits, provenance: Provenance, overrides: Sequence[str]) -> None:
+    """What was asked for and from where: config, overrides, code, packages, data."""
+    record.log_text(to_yaml(cfg), "config.yaml")
+    record.log_text("\n".join(overrides) + "\n", "overrides.txt")
+    record.log_text("\n".join(provenance.requirements) + "\n", "requirements.txt")
+    if provenance.diff:
+        record.log_text(provenance.diff, "git.diff")
+    if splits.notes:
+        record.log_text("\n".join(splits.notes) + "\n", "data_notes.txt")
+    record.log_datasets([_dataset(cfg, splits, side, pairs) for side, pairs in _sides(splits)])
+    if cfg.tracking.log_text:
+        for side, pairs in _sides(splits):
+            record.log_text(_texts(pairs), f"texts/{side}.jsonl")
+
+
+def log_epoch(record: Run, epoch: EpochRecord) -> None:
+    """One point of the learning curve; the learning rate is the one read from the optimizer."""
+    dev = {f"dev/{name}": value for name, value in epoch.dev.items()}
+    record.log_metrics({"train/loss": epoch.loss, "train/learning_rate": epoch.lr, **dev}, step=epoch.epoch)
+
+
+def log_fit(record: Run, report: FitReport, select_by: str, baseline: RunInfo | None) -> None:
+    """What training really did, beside what the parameters say was asked of it."""
+    done: dict[str, float] = {
+        "train/peak_learning_rate": report.peak_lr,
+        "train/steps": report.steps,
+        "train/epochs_run": report.epochs_run,
+        "train/best_epoch": report.best_epoch,
+        "train/trainable_parameters": report.trainable_parameters,
+        "train/micro_batch_size": report.micro_batch_size,
+        "train/seconds": report.seconds,
+        "train/pairs_per_second": sum(report.examples_per_phase.values()) / report.seconds,
+    }
+    done |= {f"train/examples_phase_{phase}": count for phase, count in report.examples_per_phase.items()}
+    record.log_metrics(done, step=report.epochs_run)
+    record.log_text(_steps(report), "steps.csv")
+    curve = [epoch.dev[select_by] for epoch in report.epochs]
+    reference = baseline.metrics.get(f"dev/{select_by}") if baseline is not None else None
+    numbers = [epoch.epoch for epoch in report.epochs]
+    record.log_figure(
+        figures.learning_curve(numbers, curve, select_by, report.best_epoch, reference), "figures/learning_curve.png"
+    )
+
+
+def log_evaluation(record: Run, side: Literal["dev", "test"], pairs: Pairs, found: Evaluation, step: int) -> None:
+    """Metrics with their intervals, per-pair scores, slices, figures, and why a metric is absent.
+
+    For dev, `step` is the last epoch: the value that stands there in the end is the kept encoder's.
+    """
+    values = {f"{side}/{name}": value for name, value in found.metrics.items()}
+    for name, interval in found.intervals.items():
+        values |= {f"{side}/{name}_low": interval.low, f"{side}/{name}_high": interval.high}
+    for each in found.slices:
+        if each.kind == "phase":
+            values |= {f"{side}/phase_{each.name}/{name}": value for name, value in each.metrics.items()}
+    if found.threshold is not None:
+        values[f"{side}/threshold"] = found.threshold
+    record.log_metrics(values, step=step)
+    record.log_scores(side, score_table(pairs, found))
+    if found.slices:
+        record.log_text(_slices(found), f"slices/{side}.csv")
+    if found.absent:
+        record.log_text(json.dumps(found.absent, indent=2) + "\n", f"absent/{side}.json")
+    record.log_figure(
+        figures.score_distributions(found.scores, pairs.labels, f"{side}: scores by label"),
+        f"figures/scores_{side}.png",
+    )
+
+
+def log_outcome(
+    record: Run, store: Store, cfg: Config, pairs: Pairs, test: Evaluation, baseline: RunInfo | None
+) -> None:
+    """The paired differences from the baseline, the verdict, the tiers and the ROC beside the baseline's."""
+    reference = read_scores(store, baseline.run_id, "test") if baseline is not None else None
+    baseline_spearman = baseline.metrics.get("test/spearman") if baseline is not None else None
+    reached = standing(
+        cfg.tiers,
+        spearman=test.metrics.get("spearman"),
+        roc_auc=test.metrics.get("roc_auc"),
+        baseline_spearman=baseline_spearman,
+        adversarial=None,
+    )
+    outcome = {"promax.tier": reached.absolute or "none", "promax.tier_relative": reached.relative or "none"}
+    curves = [(record_name(cfg), test.scores)]
+    if reference is not None:
+        found = differences(reference, score_table(pairs, test), cfg.data.positive_from, cfg.eval, cfg.seed)
+        values = {f"delta/{name}": each.estimate for name, each in found.items()}
+        values |= {f"delta/{name}_low": each.interval.low for name, each in found.items()}
+        values |= {f"delta/{name}_high": each.interval.high for name, each in found.items()}
+        record.log_metrics(values)
+        if "spearman" in found:
+            outcome["promax.verdict"] = verdict(found["spearman"])
+        curves.insert(0, ("baseline", reference.score))
+    if test.positive is not None and 0 < test.positive.sum() < len(test.positive):
+        record.log_figure(
+            figures.roc([(name, scores, test.positive) for name, scores in curves], "ROC on test"), "figures/roc.png"
+        )
+    record.set_tags(outcome)
+
+
+def record_name(cfg: Config) -> str:
+    """Short name of the encoder in a legend."""
+    return f"{cfg.model.name}, {cfg.optim.epochs} epochs" if cfg.optim.epochs > 0 else f"{cfg.model.name}, un-tuned"
+
+
+def score_table(pairs: Pairs, found: Evaluation) -> ScoreTable:
+    """The scored pairs as they are recorded: ids and numbers, no text."""
+    return ScoreTable(
+        pair=np.arange(len(pairs)),
+        id1=pairs.id1,
+        id2=pairs.id2,
+        units=found.units,
+        label=pairs.labels,
+        score=found.scores,
+        phases=pairs.phases,
+    )
+
+
+def data_origins(splits: Splits) -> dict[str, str]:
+    """Side -> where it came from, how many pairs, its fingerprint."""
+    return {
+        side: f"{splits.origins[side]}, {len(pairs)} pairs, fingerprint {pairs.fingerprint()}"
+        for side, pairs in _sides(splits)
+    }
+
+
+def used(cfg: Config, report: FitReport) -> dict[str, str | int | float]:
+    """The hyperparameters that training used, read from what it did where it left a trace."""
+    lora = cfg.model.lora
+    return {
+        "learning rate (peak, read from the optimizer)": report.peak_lr,
+        "epochs": report.epochs_run,
+        "kept epoch": report.best_epoch if cfg.optim.keep == "best" else report.epochs_run,
+        "optimizer steps": report.steps,
+        "batch size": cfg.optim.batch_size,
+        "loss": cfg.optim.loss,
+        "schedule": f"{cfg.optim.schedule}, warm-up {cfg.optim.warmup_ratio:g}",
+        "weight decay": cfg.optim.weight_decay,
+        "curriculum": cfg.optim.curriculum,
+        "LoRA": f"r {lora.r}, alpha {lora.alpha}, dropout {lora.dropout:g}" if lora is not None else "none",
+        "trained parameters": report.trainable_parameters,
+        "seed": cfg.seed,
+    }
+
+
+def _sides(splits: Splits) -> list[tuple[Side, Pairs]]:
+    sides: list[tuple[Side, Pairs | None]] = [("train", splits.train), ("dev", splits.dev), ("test", splits.test)]
+    return [(side, pairs) for side, pairs in sides if pairs is not None]
+
+
+def _dataset(cfg: Config, splits: Splits, side: Side, pairs: Pairs) -> DatasetRecord:
+    kinds: dict[str, Literal["local", "hugging_face", "code"]] = {"files": "local", "hub": "hugging_face"}
+    profile: dict[str, int | float | str] = {
+        "pairs": len(pairs),
+        "tickets": int(pairs.tickets().max()) + 1,
+        "mean_label": round(float(pairs.labels.mean()), 4),
+    }
+    return DatasetRecord(
+        name=f"{cfg.data.name} {side}",
+        digest=pairs.fingerprint(),
+        context=side,
+        source_type=kinds.get(cfg.data.source, "code"),
+        source=splits.origins[side],
+        profile=profile,
+    )
+
+
+def _steps(report: FitReport) -> str:
+    rows = [
+        (step, repr(loss), repr(lr)) for step, (loss, lr) in enumerate(zip(report.losses, report.lrs, strict=True), 1)
+    ]
+    return _csv(("step", "loss", "learning_rate"), rows)
+
+
+def _slices(found: Evaluation) -> str:
+    names = sorted({name for each in found.slices for name in each.metrics})
+    rows = [
+        (each.kind, each.name, each.pairs, *(each.metrics.get(name, "") for name in names)) for each in found.slices
+    ]
+    return _csv(("kind", "name", "pairs", *names), rows)
+
+
+def _texts(pairs: Pairs) -> str:
+    rows = zip(pairs.id1, pairs.text1, pairs.id2, pairs.text2, strict=True)
+    return "".join(
+        json.dumps({"id1": id1, "text1": text1, "id2": id2, "text2": text2}, ensure_ascii=False) + "\n"
+        for id1, text1, id2, text2 in rows
+    )
+
+
+def _csv(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows([header, *rows])
+    return text.getvalue()

@@ -1,0 +1,187 @@
+"""The whole of one run, top to bottom: encoder, training, evaluation, record."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import logging
+import math
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from sentence_transformers import SentenceTransformer
+
+from promax import encoder, export, journal, weights
+from promax.config import Config, flatten, project_root
+from promax.data.pairs import positives
+from promax.data.splits import Splits
+from promax.evaluate import Embed, Evaluation, embed_pairs, evaluate, point_metrics
+from promax.provenance import Provenance, collect
+from promax.tracking import Run, RunInfo, Store, find_baseline, get_run, open_store, start_run
+from promax.train import EpochRecord, FitReport, fit, plan_for
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A finished run: its id in the record, its baseline's, and what it reached.
+
+    `baseline_id` is None for a baseline itself, `dev` where there is no dev side, `fit` where nothing was
+    trained. `objective` is the dev metric `optim.select_by` of the encoder as kept, NaN without a dev side.
+    """
+
+    run_id: str
+    baseline_id: str | None
+    dev: Evaluation | None
+    test: Evaluation
+    fit: FitReport | None
+    objective: float
+
+
+@dataclass(frozen=True)
+class _Setting:
+    """What all the steps of a run share."""
+
+    cfg: Config
+    splits: Splits
+    store: Store
+    device: str
+    provenance: Provenance
+    overrides: Sequence[str]
+
+
+def run(cfg: Config, splits: Splits, overrides: Sequence[str] = ()) -> RunResult:
+    """Train and evaluate what `cfg` asks for and record it, after its baseline where the study has none yet.
+
+    `overrides` are the words of the command line, for the record.
+
+    Raises:
+        ConfigError: the request does not fit the pairs, the model or the machine.
+        RuntimeError: training did not do what was configured; the run is then recorded as FAILED.
+    """
+    device = encoder.resolve_device(cfg.device)
+    setting = _Setting(cfg, splits, open_store(cfg.tracking.uri), device, collect(project_root(), device), overrides)
+    for note in splits.notes:
+        _logger.info("data: %s", note)
+    if splits.train is not None and cfg.optim.epochs > 0:
+        # What doesn't fit the pairs is refused here, not after minutes of baseline.
+        plan_for(splits.train, cfg.optim, cfg.seed)
+    return _record(setting, _baseline_of(setting) if cfg.optim.epochs > 0 else None)
+
+
+def baseline_config(cfg: Config) -> Config:
+    """The run that `cfg` is measured against: the same encoder on the same pairs, nothing trained.
+
+    >>> baseline_config(Config()).optim.epochs
+    0
+    """
+    model = dataclasses.replace(cfg.model, name=cfg.model.name.removesuffix("_lora"), lora=None)
+    return dataclasses.replace(cfg, model=model, optim=dataclasses.replace(cfg.optim, epochs=0), save="none")
+
+
+def _baseline_of(setting: _Setting) -> RunInfo:
+    """The study's baseline on these pairs, computed now where there is none yet."""
+    cfg, store = setting.cfg, setting.store
+    found = find_baseline(store, cfg.study, _baseline_key(setting))
+    if found is not None:
+        _logger.info("baseline: run %s, found again", found.run_id[:8])
+        return found
+    _logger.info("baseline: this study has none on these pairs, so it comes first")
+    made = _record(dataclasses.replace(setting, cfg=baseline_config(cfg)), baseline=None)
+    return get_run(store, made.run_id)
+
+
+def _baseline_key(setting: _Setting) -> str:
+    """A hash of all that a baseline's metrics depend on: weights, pairs, evaluation, kind of device."""
+    cfg, splits = setting.cfg, setting.splits
+    parts = {
+        "weights": weights.weights_sha256(cfg.model),
+        "max_seq_length": cfg.model.max_seq_length,
+        "dev": splits.dev.fingerprint() if splits.dev is not None else None,
+        "test": splits.test.fingerprint(),
+        "positive_from": cfg.data.positive_from,
+        "eval": dataclasses.asdict(cfg.eval),
+        "device": setting.device.partition(":")[0],
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _record(setting: _Setting, baseline: RunInfo | None) -> RunResult:
+    """One run, from its first parameter to its last artifact."""
+    cfg, splits, provenance = setting.cfg, setting.splits, setting.provenance
+    tags = journal.tags(cfg, splits, provenance, _baseline_key(setting), baseline)
+    name = run_name(cfg)
+    with start_run(setting.store, cfg.study, name, flatten(cfg), tags) as record:
+        _logger.info("run %s: %s", record.run_id[:8], name)
+        journal.log_request(record, cfg, splits, provenance, setting.overrides)
+        model = encoder.load(cfg.model, setting.device, cfg.seed)
+        embed = partial(encoder.embed, model, batch_size=cfg.eval.batch_size)
+        report = _train(model, embed, setting, record, baseline) if cfg.optim.epochs > 0 else None
+        judge = partial(evaluate, embed, cfg=cfg.eval, positive_from=cfg.data.positive_from, seed=cfg.seed)
+        dev = judge(splits.dev, is_dev=True) if splits.dev is not None else None
+        # Test comes last and once: nothing before this line has seen it.
+        test = judge(splits.test, threshold=dev.threshold if dev is not None else None)
+        step = report.epochs_run if report is not None else 0
+        if dev is not None and splits.dev is not None:
+            journal.log_evaluation(record, "dev", splits.dev, dev, step)
+        journal.log_evaluation(record, "test", splits.test, test, step)
+        journal.log_outcome(record, setting.store, cfg, splits.test, test, baseline)
+        if report is not None and cfg.saves != "none":
+            _save(model, setting, record, report, test)
+    objective = dev.metrics.get(cfg.optim.select_by, math.nan) if dev is not None else math.nan
+    return RunResult(record.run_id, baseline.run_id if baseline else None, dev, test, report, objective)
+
+
+def run_name(cfg: Config) -> str:
+    """How a run is called in tables and in the MLflow UI.
+
+    >>> run_name(Config(seed=3))
+    'minilm lr=5e-05 epochs=12 seed=3'
+    """
+    if cfg.optim.epochs == 0:
+        return f"{cfg.model.name} baseline"
+    return f"{cfg.model.name} lr={cfg.optim.lr:g} epochs={cfg.optim.epochs} seed={cfg.seed}"
+
+
+def _train(
+    model: SentenceTransformer, embed: Embed, setting: _Setting, record: Run, baseline: RunInfo | None
+) -> FitReport:
+    cfg, train, dev = setting.cfg, setting.splits.train, setting.splits.dev
+    assert train is not None and dev is not None, "a run that trains is given both sides"
+    positive = positives(dev.labels, cfg.data.positive_from)
+
+    def dev_score() -> dict[str, float]:
+        return point_metrics(embed_pairs(embed, dev)[1], dev.labels, positive)
+
+    def on_epoch(epoch: EpochRecord) -> None:
+        journal.log_epoch(record, epoch)
+
+    report = fit(model, train, cfg.optim, cfg.engine, cfg.seed, dev_score, on_epoch)
+    journal.log_fit(record, report, cfg.optim.select_by, baseline)
+    return report
+
+
+def _save(model: SentenceTransformer, setting: _Setting, record: Run, report: FitReport, test: Evaluation) -> None:
+    """Write the model, prove that it reads back, and only then put it into the record."""
+    cfg = setting.cfg
+    assert cfg.saves != "none", "asked to save nothing"
+    card = export.card(
+        title=run_name(cfg),
+        base=weights.model_id(cfg.model),
+        base_sha256=weights.weights_sha256(cfg.model),
+        run_id=record.run_id,
+        metrics={f"test/{name}": (test.metrics[name], each.low, each.high) for name, each in test.intervals.items()},
+        confidence=cfg.eval.confidence,
+        data=journal.data_origins(setting.splits),
+        hyperparameters=journal.used(cfg, report),
+        mode=cfg.saves,
+    )
+    with tempfile.TemporaryDirectory(prefix="promax-") as scratch:
+        folder = Path(scratch) / "model"
+        export.save(model, folder, cfg.saves, card)
+        record.log_artifact(folder, "model")
