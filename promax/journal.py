@@ -54,6 +54,9 @@ def log_request(record: Run, cfg: Config, splits: Splits, provenance: Provenance
     record.log_text("\n".join(provenance.requirements) + "\n", "requirements.txt")
     if provenance.diff:
         record.log_text(provenance.diff, "git.diff")
+    if provenance.changed or provenance.untracked:
+        lines = [f"M {name}" for name in provenance.changed] + [f"? {name}" for name in provenance.untracked]
+        record.log_text("\n".join(lines) + "\n", "git_status.txt")
     if splits.notes:
         record.log_text("\n".join(splits.notes) + "\n", "data_notes.txt")
     record.log_datasets([_dataset(cfg, splits, side, pairs) for side, pairs in _sides(splits)])

@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 import math
+import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -66,7 +67,7 @@ def run(cfg: Config, splits: Splits, overrides: Sequence[str] = ()) -> RunResult
     """
     device = encoder.resolve_device(cfg.device)
     setting = _Setting(cfg, splits, open_store(cfg.tracking.uri), device, collect(project_root(), device), overrides)
-    for note in splits.notes:
+    for note in (*splits.notes, _sizes(splits)):
         _logger.info("data: %s", note)
     if splits.train is not None and cfg.optim.epochs > 0:
         # What doesn't fit the pairs is refused here, not after minutes of baseline.
@@ -122,7 +123,9 @@ def _record(setting: _Setting, baseline: RunInfo | None) -> RunResult:
         model = encoder.load(cfg.model, setting.device, cfg.seed)
         embed = partial(encoder.embed, model, batch_size=cfg.eval.batch_size)
         report = _train(model, embed, setting, record, baseline) if cfg.optim.epochs > 0 else None
-        judge = partial(evaluate, embed, cfg=cfg.eval, positive_from=cfg.data.positive_from, seed=cfg.seed)
+        _logger.info("evaluating on dev and test" if splits.dev is not None else "evaluating on test")
+        shown = partial(embed, progress=sys.stderr.isatty())
+        judge = partial(evaluate, shown, cfg=cfg.eval, positive_from=cfg.data.positive_from, seed=cfg.seed)
         dev = judge(splits.dev, is_dev=True) if splits.dev is not None else None
         # Test comes last and once: nothing before this line has seen it.
         test = judge(splits.test, threshold=dev.threshold if dev is not None else None)
@@ -146,6 +149,11 @@ def run_name(cfg: Config) -> str:
     if cfg.optim.epochs == 0:
         return f"{cfg.model.name} baseline"
     return f"{cfg.model.name} lr={cfg.optim.lr:g} epochs={cfg.optim.epochs} seed={cfg.seed}"
+
+
+def _sizes(splits: Splits) -> str:
+    sides = {"train": splits.train, "dev": splits.dev, "test": splits.test}
+    return ", ".join(f"{len(pairs)} {side}" for side, pairs in sides.items() if pairs is not None) + " pairs"
 
 
 def _train(

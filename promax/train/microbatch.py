@@ -49,17 +49,17 @@ class MicroBatches:
         self._batch_size = batch_size
         self._max_seq_length = max_seq_length
 
-    def attempt(self, step: Callable[[int], T], pairs: int) -> T:
-        """Run `step(size)` on a batch of `pairs` pairs, again with half the size while it runs out of memory.
+    def attempt(self, step: Callable[[], T], pairs: int) -> T:
+        """Take a step on a batch of `pairs` pairs, again with half the `size` while it runs out of memory.
 
-        `step` must leave nothing behind when it fails: it starts by clearing the gradients.
+        `step` embeds `size` pairs at once and starts by clearing the gradients of a failed try.
 
         Raises:
             RuntimeError: one pair at a time is still too much.
         """
         while True:
             try:
-                return step(self.size)
+                return step()
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise

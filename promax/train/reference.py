@@ -60,6 +60,7 @@ class _Arguments(SentenceTransformerTrainingArguments):
     def device(self) -> torch.device:
         super().device  # noqa: B018 (sets up the library's own record of the device)
         if self.on.type == "cuda":
+            # Accelerate places the model on whichever GPU is the current one.
             torch.cuda.set_device(self.on)
         return self.on
 
@@ -145,7 +146,7 @@ class _Trainer(SentenceTransformerTrainer):
     def training_step(self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None) -> Tensor:
         self.last_rows = inputs.pop("rows")
 
-        def step(size: int) -> Tensor:
+        def step() -> Tensor:
             model.zero_grad()
             loss: Tensor = super(_Trainer, self).training_step(model, dict(inputs), num_items_in_batch)
             return loss
