@@ -1,6 +1,7 @@
 """`promax VERB`: the command line.
 
-Exit codes: 0 done; 1 the answer is no; 2 the request is wrong; 3 promax itself failed; 130 interrupted.
+Exit codes: 0 done; 1 the answer is no; 2 the request is wrong; 3 promax itself failed; 130 interrupted (Ctrl-C),
+143 terminated (SIGTERM).
 Errors are one or two lines on stderr; PROMAX_DEBUG=1 shows the traceback behind them.
 """
 
@@ -27,7 +28,7 @@ Composes conf/ and the overrides into one run, trains it and records it beside i
 baseline, which is computed first where the study has none yet.
 
   promax train                                          the embedded corpus, LoRA, 5e-5 and 12 epochs
-  promax train experiment=demo                          the same, small
+  promax train experiment=demo                          the same, smaller: a few minutes on two cores
   promax train data=pairs data.train=a.jsonl data.test=b.jsonl
   promax train data=pairs data.test=b.jsonl optim.epochs=0         the baseline alone
   promax train -m optim.lr=2e-5,5e-5 optim.epochs=6,12             a grid of runs
@@ -49,7 +50,7 @@ def _guarded(action: Callable[[], int]) -> int:
     try:
         return action()
     except KeyboardInterrupt:
-        print("promax: interrupted; what was logged is kept, the run is marked KILLED", file=sys.stderr)
+        print("promax: interrupted", file=sys.stderr)
         return 130
     except Exception as error:
         if os.environ.get("PROMAX_DEBUG"):
@@ -84,6 +85,8 @@ def _explain_composition(error: Exception) -> str:
         return f"{error.override}: not an override; write KEY=VALUE, like optim.lr=1e-4 or 'optim.phase_split=[1,2]'"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     for number, line in enumerate(lines):
+        if line.startswith("Ambiguous value for argument '"):
+            return f"{line.split(chr(39))[1]}: several values; with -m there is a run for each"
         if line.startswith("Could not override '"):
             return _explain_key(line.split("'")[1])
         if "Could not find '" in line and lines[number + 1 : number + 2]:
@@ -180,6 +183,8 @@ def _train(overrides: list[str]) -> int:
     """Compose with Hydra, single run or multirun, and train each composed config."""
     import hydra
     from hydra.core.config_store import ConfigStore
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
 
     # Every key of the schema exists from the start, so that a typed override finds it and a mistyped one does not.
     ConfigStore.instance().store(name="schema", node=asdict(Config()))
@@ -194,6 +199,19 @@ def _train(overrides: list[str]) -> int:
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(_train_one)()
     except _Refused as refused:
         raise refused.cause from None
+    except KeyboardInterrupt:
+        print(
+            "what was logged is kept, a run in progress is marked KILLED; the same command starts it anew",
+            file=sys.stderr,
+        )
+        raise
+    except (HydraException, OmegaConfBaseException):
+        raise
+    except Exception as error:
+        # Hydra's composition meets some requests, like GROUP=null, with whatever its code happens to raise.
+        raise ConfigError(
+            f"{' '.join(overrides)}: can't be composed: {(str(error).splitlines() or [''])[0]}"
+        ) from error
     return 0
 
 
@@ -218,10 +236,12 @@ def _train_one(composed: DictConfig) -> float:
 
         # Reading the pairs needs no torch: a bad file is refused before the seconds that its import takes.
         splits = load(cfg.data, training=cfg.optim.epochs > 0)
+        from hydra.core.hydra_config import HydraConfig
+
         from promax.compare import compare
         from promax.run import run
 
-        result = run(cfg, splits, sys.argv[1:])
+        result = run(cfg, splits, HydraConfig.get().overrides.task)
         compare([result.run_id], None, cfg.tracking.uri)
         return result.objective
     except Exception as error:

@@ -5,9 +5,12 @@ Everything is computed from the per-pair scores in the record; no model is loade
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 from rich import box
@@ -15,27 +18,27 @@ from rich.console import Console
 from rich.table import Table
 
 from promax import metrics
-from promax.config import Config, ConfigError, EvalConfig, from_yaml
+from promax.config import Config, ConfigError, EvalConfig, TiersConfig, from_yaml
 from promax.data.pairs import positives
 from promax.metrics import Difference, UndefinedMetric
 from promax.scores import ScoreTable
 from promax.tiers import Standing, standing
-from promax.tracking import RunInfo, Store, get_run, open_store, read_scores, read_text, runs_of
+from promax.tracking import BASELINE_RUN, RunInfo, Store, get_run, open_store, read_scores, read_text, runs_of
 
-BASELINE_RUN = "promax.baseline_run"
 SHOWN = ("spearman", "roc_auc")
-TITLES = {"spearman": "Spearman", "roc_auc": "ROC-AUC"}
+TITLES = {"spearman": "Spearman", "roc_auc": "ROC-AUC", "pr_auc": "PR-AUC"}
 # Of a table that goes to a file or a pipe, in characters.
-WIDTH = 120
+WIDTH = 130
 
 
 @dataclass(frozen=True)
 class Row:
-    """One run of the comparison; `differences` is empty for a baseline."""
+    """One run of the comparison; `differences` is empty for a baseline, `absent` says why one has no value."""
 
     run: RunInfo
     config: Config
     differences: dict[str, Difference]
+    absent: dict[str, str]
     standing: Standing
 
 
@@ -55,8 +58,8 @@ def compare(references: Sequence[str], study: str | None, uri: str | None) -> li
 
 def differences(
     baseline: ScoreTable, tuned: ScoreTable, positive_from: float | None, cfg: EvalConfig, seed: int
-) -> dict[str, Difference]:
-    """Tuned less baseline in Spearman, ROC-AUC and PR-AUC, as far as the labels define them.
+) -> tuple[dict[str, Difference], dict[str, str]]:
+    """Tuned less baseline in Spearman, ROC-AUC and PR-AUC; and, for those without a value, why.
 
     Each resample is given to both.
 
@@ -76,16 +79,29 @@ def differences(
         seed=seed,
         confidence=cfg.confidence,
     )
+    asked = {"spearman": partial(pair_by_pair, metrics.spearman, target=tuned.label)}
+    if positive is not None:
+        asked["roc_auc"] = partial(pair_by_pair, metrics.roc_auc, target=positive)
+        asked["pr_auc"] = partial(pair_by_pair, metrics.pr_auc, target=positive)
     found: dict[str, Difference] = {}
-    try:
-        found["spearman"] = pair_by_pair(metrics.spearman, baseline.score, tuned.score, tuned.label)
-        if positive is not None:
-            found["roc_auc"] = pair_by_pair(metrics.roc_auc, baseline.score, tuned.score, positive)
-            found["pr_auc"] = pair_by_pair(metrics.pr_auc, baseline.score, tuned.score, positive)
-    except UndefinedMetric:
-        # Said where the metric itself is reported: a difference exists only between two values.
-        pass
-    return found
+    absent: dict[str, str] = {}
+    for name, difference in asked.items():
+        try:
+            found[name] = difference(scores_a=baseline.score, scores_b=tuned.score)
+        except UndefinedMetric as reason:
+            absent[name] = str(reason)
+    return found, absent
+
+
+def reached(tiers: TiersConfig, test: Mapping[str, float], baseline: RunInfo | None) -> Standing:
+    """The tiers that a run's test metrics reach, absolutely and against its baseline."""
+    return standing(
+        tiers,
+        spearman=test.get("spearman"),
+        roc_auc=test.get("roc_auc"),
+        baseline_spearman=baseline.metrics.get("test/spearman") if baseline is not None else None,
+        adversarial=None,
+    )
 
 
 def show(rows: Sequence[Row], store: Store) -> None:
@@ -94,13 +110,14 @@ def show(rows: Sequence[Row], store: Store) -> None:
     if not console.is_terminal:
         console.width = WIDTH
     shown = [name for name in SHOWN if any(f"test/{name}" in row.run.metrics for row in rows)]
-    table = Table(box=box.HORIZONTALS, title=f"on test, with {rows[0].config.eval.confidence:.0%} intervals")
-    table.add_column("run", min_width=24)
+    levels = sorted({100 * row.config.eval.confidence for row in rows})
+    table = Table(box=box.HORIZONTALS, title=f"on test, with {', '.join(f'{each:g}' for each in levels)} % intervals")
+    table.add_column("run", ratio=1)
     for name in shown:
-        table.add_column(TITLES[name], justify="right")
-        table.add_column("less baseline", justify="right")
-    table.add_column("tier")
-    table.add_column("by gain")
+        table.add_column(TITLES[name], justify="right", no_wrap=True)
+        table.add_column("less baseline", justify="right", no_wrap=True)
+    table.add_column("tier", no_wrap=True)
+    table.add_column("by gain", no_wrap=True)
     for row in rows:
         cells = [cell for name in shown for cell in (_value(row, name), _difference(row, name))]
         tiers = (row.standing.absolute or "none", (row.standing.relative or "none") if row.differences else "")
@@ -108,7 +125,15 @@ def show(rows: Sequence[Row], store: Store) -> None:
     console.print(table)
     for remark in _remarks(rows, shown):
         console.print(f"- {remark}")
-    console.print(f"Recorded in {store.label}\nSee it in the browser: promax ui", soft_wrap=True)
+    console.print(f"Recorded in {store.label}\nSee it in the browser: {_command()} ui", soft_wrap=True)
+
+
+def _command() -> str:
+    """How promax is called here: by name where the shell finds it, else by the path beside this Python."""
+    if shutil.which("promax"):
+        return "promax"
+    script = Path(sys.executable).with_name("promax")
+    return str(script.relative_to(Path.cwd()) if script.is_relative_to(Path.cwd()) else script)
 
 
 def _chosen(store: Store, references: Sequence[str], study: str | None) -> list[RunInfo]:
@@ -129,20 +154,14 @@ def _chosen(store: Store, references: Sequence[str], study: str | None) -> list[
 
 def _row(store: Store, run: RunInfo) -> Row:
     config = from_yaml(read_text(store, run.run_id, "config.yaml"))
+    baseline = get_run(store, run.tags[BASELINE_RUN]) if BASELINE_RUN in run.tags else None
     found: dict[str, Difference] = {}
-    baseline_spearman = None
-    if baseline_id := run.tags.get(BASELINE_RUN):
-        tables = (read_scores(store, baseline_id, "test"), read_scores(store, run.run_id, "test"))
-        found = differences(*tables, config.data.positive_from, config.eval, config.seed)
-        baseline_spearman = get_run(store, baseline_id).metrics.get("test/spearman")
-    reached = standing(
-        config.tiers,
-        spearman=run.metrics.get("test/spearman"),
-        roc_auc=run.metrics.get("test/roc_auc"),
-        baseline_spearman=baseline_spearman,
-        adversarial=None,
-    )
-    return Row(run, config, found, reached)
+    absent: dict[str, str] = {}
+    if baseline is not None:
+        tables = (read_scores(store, baseline.run_id, "test"), read_scores(store, run.run_id, "test"))
+        found, absent = differences(*tables, config.data.positive_from, config.eval, config.seed)
+    test = {name.removeprefix("test/"): value for name, value in run.metrics.items() if name.startswith("test/")}
+    return Row(run, config, found, absent, reached(config.tiers, test, baseline))
 
 
 def _value(row: Row, name: str) -> str:
@@ -177,6 +196,7 @@ def _remarks(rows: Sequence[Row], shown: Sequence[str]) -> list[str]:
         if spearman := row.differences.get("spearman"):
             withheld = f"; withheld: {row.standing.withheld}" if row.standing.withheld else ""
             remarks.append(f"{row.run.run_id[:8]} against its baseline: [bold]{verdict(spearman)}[/bold]{withheld}")
+        remarks += [f"{row.run.run_id[:8]}: no difference in {TITLES[name]}: {why}" for name, why in row.absent.items()]
     ceilings = sorted(
         {
             round(row.run.metrics["test/spearman_ceiling"], 3)

@@ -161,7 +161,7 @@ def embed(
     embedded once and get equal rows to the last bit. No texts give shape (0, d).
 
     Raises:
-        ArithmeticError: some embeddings are not finite, as after a training that diverged.
+        RuntimeError: some embeddings are not finite, as after a training that diverged.
     """
     dimension = encoder.get_embedding_dimension()
     assert dimension is not None
@@ -175,7 +175,7 @@ def embed(
     vectors = np.asarray(encoded, dtype=np.float32).reshape(len(distinct), dimension)
     broken = int((~np.isfinite(vectors)).any(axis=1).sum())
     if broken:
-        raise ArithmeticError(f"{broken} of {len(distinct)} embeddings are not finite; the training diverged")
+        raise RuntimeError(f"{broken} of {len(distinct)} embeddings are not finite; the training diverged")
     row = {text: i for i, text in enumerate(distinct)}
     return vectors[[row[text] for text in texts]]
 

@@ -27,16 +27,19 @@ SMALLEST_SLICE = 20
 
 GRADED = "graded labels; data.positive_from says which make a pair positive"
 NO_DEV = "no dev side to choose its threshold on"
+# The metrics that need two classes, those of retrieval aside.
+BINARY = ("roc_auc", "pr_auc", "f1", "separability", "overlap")
 
 
 @dataclass(frozen=True)
 class Slice:
-    """The point metrics of one part of the pairs: a phase, or a category (of either ticket)."""
+    """The metrics of one part of the pairs, with intervals: a phase, or a category (of either ticket)."""
 
     kind: str
     name: str
     pairs: int
     metrics: dict[str, float]
+    intervals: dict[str, Interval]
 
 
 @dataclass(frozen=True)
@@ -76,27 +79,31 @@ def evaluate(
     """
     vectors, scores = embed_pairs(embed, pairs)
     tickets, positive = pairs.tickets(), positives(pairs.labels, positive_from)
+    no_threshold = NO_DEV
     if is_dev and positive is not None and threshold is None:
-        threshold = _threshold(scores, positive)
-    units = resampling_units(tickets, positive)
-    statistics, absent = _statistics(scores, pairs.labels, positive, threshold)
-    if positive is not None:
-        statistics |= _retrieval(vectors, tickets, positive, cfg.recall_at)
-    values: dict[str, float] = {}
-    intervals: dict[str, Interval] = {}
-    for name, statistic in statistics.items():
         try:
-            values[name] = statistic(np.ones(len(pairs)))
-            intervals[name] = metrics.interval(metrics.bootstrap(statistic, units, cfg.bootstrap, seed), cfg.confidence)
+            threshold = metrics.best_threshold(scores, positive)
         except UndefinedMetric as reason:
-            absent[name] = str(reason)
+            no_threshold = str(reason)
+    units = resampling_units(tickets, positive)
+    statistics = _statistics(scores, pairs.labels, positive)
+    absent: dict[str, str] = {}
+    if positive is None:
+        absent = dict.fromkeys((*BINARY, "mrr", *(f"recall_at_{k}" for k in cfg.recall_at)), GRADED)
+    else:
+        statistics |= _retrieval(vectors, tickets, positive, cfg.recall_at)
+        if threshold is None:
+            absent["f1"] = no_threshold
+        else:
+            statistics["f1"] = partial(metrics.f1_at, scores, positive, threshold)
+    values, intervals, undefined = _resampled(statistics, units, cfg, seed)
     for name, value in _without_interval(scores, pairs.labels, positive).items():
         try:
             values[name] = value()
         except UndefinedMetric as reason:
-            absent[name] = str(reason)
-    slices = _slices(scores, pairs, positive_from)
-    return Evaluation(scores, units, positive, threshold, values, intervals, absent, slices)
+            undefined[name] = str(reason)
+    slices = _slices(scores, pairs, positive, units, cfg, seed)
+    return Evaluation(scores, units, positive, threshold, values, intervals, absent | undefined, slices)
 
 
 def embed_pairs(embed: Embed, pairs: Pairs) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
@@ -118,9 +125,8 @@ def point_metrics(
     scores: NDArray[np.float64], labels: NDArray[np.float64], positive: NDArray[np.bool_] | None
 ) -> dict[str, float]:
     """The metrics that scores and labels alone give, without intervals; those without a value are left out."""
-    statistics, _ = _statistics(scores, labels, positive, None)
     values: dict[str, float] = {}
-    for name, statistic in statistics.items():
+    for name, statistic in _statistics(scores, labels, positive).items():
         try:
             values[name] = statistic(np.ones(len(scores)))
         except UndefinedMetric:
@@ -129,29 +135,34 @@ def point_metrics(
 
 
 def _statistics(
-    scores: NDArray[np.float64],
-    labels: NDArray[np.float64],
-    positive: NDArray[np.bool_] | None,
-    threshold: float | None,
-) -> tuple[dict[str, Statistic], dict[str, str]]:
-    """Metric name -> its value as a function of the pairs' weights; and the metrics that can't be asked for."""
+    scores: NDArray[np.float64], labels: NDArray[np.float64], positive: NDArray[np.bool_] | None
+) -> dict[str, Statistic]:
+    """Metric name -> its value as a function of the pairs' weights, for what scores and labels alone define."""
     statistics: dict[str, Statistic] = {
         "spearman": metrics.spearman.prepare(scores, labels),
         "pearson": metrics.pearson.prepare(scores, labels),
     }
-    if positive is None:
-        names = ("roc_auc", "pr_auc", "f1", "separability", "overlap", "recall_at", "mrr")
-        return statistics, dict.fromkeys(names, GRADED)
-    for name, metric in (
-        ("roc_auc", metrics.roc_auc),
-        ("pr_auc", metrics.pr_auc),
-        ("separability", metrics.separability),
-    ):
-        statistics[name] = metric.prepare(scores, positive)
-    if threshold is None:
-        return statistics, {"f1": NO_DEV}
-    statistics["f1"] = partial(metrics.f1_at, scores, positive, threshold)
-    return statistics, {}
+    if positive is not None:
+        statistics["roc_auc"] = metrics.roc_auc.prepare(scores, positive)
+        statistics["pr_auc"] = metrics.pr_auc.prepare(scores, positive)
+        statistics["separability"] = metrics.separability.prepare(scores, positive)
+    return statistics
+
+
+def _resampled(
+    statistics: dict[str, Statistic], units: NDArray[np.int64], cfg: EvalConfig, seed: int
+) -> tuple[dict[str, float], dict[str, Interval], dict[str, str]]:
+    """Each statistic's value and interval; and, where it lacks one of them, why."""
+    values: dict[str, float] = {}
+    intervals: dict[str, Interval] = {}
+    absent: dict[str, str] = {}
+    for name, statistic in statistics.items():
+        try:
+            values[name] = statistic(np.ones(len(units)))
+            intervals[name] = metrics.interval(metrics.bootstrap(statistic, units, cfg.bootstrap, seed), cfg.confidence)
+        except UndefinedMetric as reason:
+            absent[name] = str(reason)
+    return values, intervals, absent
 
 
 def _without_interval(
@@ -183,8 +194,15 @@ def _retrieval(
     return found
 
 
-def _slices(scores: NDArray[np.float64], pairs: Pairs, positive_from: float | None) -> list[Slice]:
-    """Point metrics by phase and by category; a pair across two categories counts in both."""
+def _slices(
+    scores: NDArray[np.float64],
+    pairs: Pairs,
+    positive: NDArray[np.bool_] | None,
+    units: NDArray[np.int64],
+    cfg: EvalConfig,
+    seed: int,
+) -> list[Slice]:
+    """Metrics by phase and by category; a pair across two categories counts in both."""
     rows_of: dict[tuple[str, str], list[int]] = {}
     for row in range(len(pairs)):
         keys = set()
@@ -198,14 +216,7 @@ def _slices(scores: NDArray[np.float64], pairs: Pairs, positive_from: float | No
     slices = []
     for (kind, name), rows in sorted(rows_of.items()):
         if len(rows) >= SMALLEST_SLICE:
-            here, labels = scores[rows], pairs.labels[rows]
-            positive = None if (side := positives(pairs.labels, positive_from)) is None else side[rows]
-            slices.append(Slice(kind, name, len(rows), point_metrics(here, labels, positive)))
+            statistics = _statistics(scores[rows], pairs.labels[rows], None if positive is None else positive[rows])
+            values, intervals, _ = _resampled(statistics, units[rows], cfg, seed)
+            slices.append(Slice(kind, name, len(rows), values, intervals))
     return slices
-
-
-def _threshold(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> float | None:
-    try:
-        return metrics.best_threshold(scores, positive)
-    except UndefinedMetric:
-        return None

@@ -111,7 +111,7 @@ def card(
         # The field takes hub ids only; a package or a folder is named in the text below.
         base_model=base_model if "/" in base_model else None,
     )
-    level = f"{confidence:.0%} interval"
+    level = f"{100 * confidence:g} % interval"
     sections = [
         f"---\n{header.to_yaml()}\n---\n",
         f"# {title}\n",

@@ -21,6 +21,8 @@ def score_distributions(scores: NDArray[np.float64], labels: NDArray[np.float64]
     """
     figure, axes = _canvas(title, "cosine of the pair", "pairs")
     bins = np.linspace(min(0.0, float(scores.min())), 1.0, 41).tolist()
+    # The cosine of two float32 unit vectors may pass 1 by its rounding.
+    scores = np.minimum(scores, 1.0)
     groups = [("label 0", labels <= 0.0, NEGATIVE), ("label 1", labels >= 1.0, POSITIVE)]
     between = (labels > 0.0) & (labels < 1.0)
     if between.any():

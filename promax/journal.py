@@ -14,15 +14,14 @@ from typing import Literal
 import numpy as np
 
 from promax import figures
-from promax.compare import BASELINE_RUN, differences, verdict
+from promax.compare import differences, reached, verdict
 from promax.config import Config, to_yaml
 from promax.data.pairs import Pairs, is_binary
 from promax.data.splits import Splits
-from promax.evaluate import Evaluation
+from promax.evaluate import Evaluation, Slice
 from promax.provenance import Provenance, config_hash
 from promax.scores import ScoreTable
-from promax.tiers import standing
-from promax.tracking import BASELINE_KEY, DatasetRecord, Run, RunInfo, Store, read_scores
+from promax.tracking import BASELINE_KEY, BASELINE_RUN, DatasetRecord, Run, RunInfo, Store, read_scores
 from promax.train import EpochRecord, FitReport
 
 Side = Literal["train", "dev", "test"]
@@ -97,7 +96,7 @@ def log_fit(record: Run, report: FitReport, select_by: str, baseline: RunInfo | 
 def log_evaluation(record: Run, side: Literal["dev", "test"], pairs: Pairs, found: Evaluation, step: int) -> None:
     """Metrics with their intervals, per-pair scores, slices, figures, and why a metric is absent.
 
-    For dev, `step` is the last epoch: the value that stands there in the end is the kept encoder's.
+    For dev of a run that trained, `step` is one after the last epoch: the curve ends with the kept encoder.
     """
     values = {f"{side}/{name}": value for name, value in found.metrics.items()}
     for name, interval in found.intervals.items():
@@ -124,24 +123,19 @@ def log_outcome(
 ) -> None:
     """The paired differences from the baseline, the verdict, the tiers and the ROC beside the baseline's."""
     reference = read_scores(store, baseline.run_id, "test") if baseline is not None else None
-    baseline_spearman = baseline.metrics.get("test/spearman") if baseline is not None else None
-    reached = standing(
-        cfg.tiers,
-        spearman=test.metrics.get("spearman"),
-        roc_auc=test.metrics.get("roc_auc"),
-        baseline_spearman=baseline_spearman,
-        adversarial=None,
-    )
-    outcome = {"promax.tier": reached.absolute or "none", "promax.tier_relative": reached.relative or "none"}
-    curves = [(record_name(cfg), test.scores)]
+    standing = reached(cfg.tiers, test.metrics, baseline)
+    outcome = {"promax.tier": standing.absolute or "none", "promax.tier_relative": standing.relative or "none"}
+    curves = [(_legend(cfg), test.scores)]
     if reference is not None:
-        found = differences(reference, score_table(pairs, test), cfg.data.positive_from, cfg.eval, cfg.seed)
+        found, absent = differences(reference, score_table(pairs, test), cfg.data.positive_from, cfg.eval, cfg.seed)
         values = {f"delta/{name}": each.estimate for name, each in found.items()}
         values |= {f"delta/{name}_low": each.interval.low for name, each in found.items()}
         values |= {f"delta/{name}_high": each.interval.high for name, each in found.items()}
         record.log_metrics(values)
         if "spearman" in found:
             outcome["promax.verdict"] = verdict(found["spearman"])
+        if absent:
+            record.log_text(json.dumps(absent, indent=2) + "\n", "absent/delta.json")
         curves.insert(0, ("baseline", reference.score))
     if test.positive is not None and 0 < test.positive.sum() < len(test.positive):
         record.log_figure(
@@ -150,7 +144,7 @@ def log_outcome(
     record.set_tags(outcome)
 
 
-def record_name(cfg: Config) -> str:
+def _legend(cfg: Config) -> str:
     """Short name of the encoder in a legend."""
     return f"{cfg.model.name}, {cfg.optim.epochs} epochs" if cfg.optim.epochs > 0 else f"{cfg.model.name}, un-tuned"
 
@@ -225,11 +219,18 @@ def _steps(report: FitReport) -> str:
 
 
 def _slices(found: Evaluation) -> str:
-    names = sorted({name for each in found.slices for name in each.metrics})
     rows = [
-        (each.kind, each.name, each.pairs, *(each.metrics.get(name, "") for name in names)) for each in found.slices
+        (each.kind, each.name, each.pairs, name, repr(value), *_ends(each, name))
+        for each in found.slices
+        for name, value in each.metrics.items()
     ]
-    return _csv(("kind", "name", "pairs", *names), rows)
+    return _csv(("kind", "name", "pairs", "metric", "value", "low", "high"), rows)
+
+
+def _ends(part: Slice, name: str) -> tuple[str, str]:
+    """Both ends of a metric's interval; empty where too few resamples define it."""
+    interval = part.intervals.get(name)
+    return (repr(interval.low), repr(interval.high)) if interval is not None else ("", "")
 
 
 def _texts(pairs: Pairs) -> str:

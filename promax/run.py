@@ -17,7 +17,7 @@ from pathlib import Path
 from sentence_transformers import SentenceTransformer
 
 from promax import encoder, export, journal, weights
-from promax.config import Config, flatten, project_root
+from promax.config import Config, ConfigError, flatten, project_root
 from promax.data.pairs import positives
 from promax.data.splits import Splits
 from promax.evaluate import Embed, Evaluation, embed_pairs, evaluate, point_metrics
@@ -69,10 +69,23 @@ def run(cfg: Config, splits: Splits, overrides: Sequence[str] = ()) -> RunResult
     setting = _Setting(cfg, splits, open_store(cfg.tracking.uri), device, collect(project_root(), device), overrides)
     for note in (*splits.notes, _sizes(splits)):
         _logger.info("data: %s", note)
-    if splits.train is not None and cfg.optim.epochs > 0:
-        # What doesn't fit the pairs is refused here, not after minutes of baseline.
-        plan_for(splits.train, cfg.optim, cfg.seed)
-    return _record(setting, _baseline_of(setting) if cfg.optim.epochs > 0 else None)
+    if cfg.optim.epochs == 0:
+        return _record(setting, encoder.load(cfg.model, device, cfg.seed), baseline=None)
+    # What doesn't fit is refused before the baseline, and before there is a run that could fail of it.
+    _check_training(cfg, splits)
+    model = encoder.load(cfg.model, device, cfg.seed)
+    return _record(setting, model, _baseline_of(setting))
+
+
+def _check_training(cfg: Config, splits: Splits) -> None:
+    assert splits.train is not None and splits.dev is not None, "a run that trains is given both sides"
+    plan_for(splits.train, cfg.optim, cfg.seed)
+    select_by = cfg.optim.select_by
+    if select_by in ("roc_auc", "pr_auc") and positives(splits.dev.labels, cfg.data.positive_from) is None:
+        raise ConfigError(
+            f"optim.select_by={select_by}: dev has graded labels and no such metric; "
+            "set data.positive_from, or select by spearman or pearson"
+        )
 
 
 def baseline_config(cfg: Config) -> Config:
@@ -93,15 +106,18 @@ def _baseline_of(setting: _Setting) -> RunInfo:
         _logger.info("baseline: run %s, found again", found.run_id[:8])
         return found
     _logger.info("baseline: this study has none on these pairs, so it comes first")
-    made = _record(dataclasses.replace(setting, cfg=baseline_config(cfg)), baseline=None)
+    untuned = baseline_config(cfg)
+    model = encoder.load(untuned.model, setting.device, untuned.seed)
+    made = _record(dataclasses.replace(setting, cfg=untuned), model, baseline=None)
     return get_run(store, made.run_id)
 
 
 def _baseline_key(setting: _Setting) -> str:
-    """A hash of all that a baseline's metrics depend on: weights, pairs, evaluation, kind of device."""
+    """A hash of all that a baseline's metrics depend on: the encoder's files, pairs, evaluation, libraries, device."""
     cfg, splits = setting.cfg, setting.splits
     parts = {
-        "weights": weights.weights_sha256(cfg.model),
+        "files": weights.files_sha256(cfg.model),
+        "versions": setting.provenance.versions,
         "max_seq_length": cfg.model.max_seq_length,
         "dev": splits.dev.fingerprint() if splits.dev is not None else None,
         "test": splits.test.fingerprint(),
@@ -112,7 +128,7 @@ def _baseline_key(setting: _Setting) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def _record(setting: _Setting, baseline: RunInfo | None) -> RunResult:
+def _record(setting: _Setting, model: SentenceTransformer, baseline: RunInfo | None) -> RunResult:
     """One run, from its first parameter to its last artifact."""
     cfg, splits, provenance = setting.cfg, setting.splits, setting.provenance
     tags = journal.tags(cfg, splits, provenance, _baseline_key(setting), baseline)
@@ -120,7 +136,6 @@ def _record(setting: _Setting, baseline: RunInfo | None) -> RunResult:
     with start_run(setting.store, cfg.study, name, flatten(cfg), tags) as record:
         _logger.info("run %s: %s", record.run_id[:8], name)
         journal.log_request(record, cfg, splits, provenance, setting.overrides)
-        model = encoder.load(cfg.model, setting.device, cfg.seed)
         embed = partial(encoder.embed, model, batch_size=cfg.eval.batch_size)
         report = _train(model, embed, setting, record, baseline) if cfg.optim.epochs > 0 else None
         _logger.info("evaluating on dev and test" if splits.dev is not None else "evaluating on test")
@@ -129,7 +144,8 @@ def _record(setting: _Setting, baseline: RunInfo | None) -> RunResult:
         dev = judge(splits.dev, is_dev=True) if splits.dev is not None else None
         # Test comes last and once: nothing before this line has seen it.
         test = judge(splits.test, threshold=dev.threshold if dev is not None else None)
-        step = report.epochs_run if report is not None else 0
+        # One step after the last epoch, since it is the kept epoch's encoder that is judged.
+        step = report.epochs_run + 1 if report is not None else 0
         if dev is not None and splits.dev is not None:
             journal.log_evaluation(record, "dev", splits.dev, dev, step)
         journal.log_evaluation(record, "test", splits.test, test, step)

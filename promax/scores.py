@@ -1,7 +1,8 @@
 """The scores of one evaluated side, pair by pair, and their file.
 
-What is written reads back to the last bit, so every metric, interval and paired difference of a
-finished run can be computed again from its record. Ids and numbers only: no ticket text.
+What is written reads back to the last bit, so the correlations, the areas under curves, their
+intervals and the paired differences of a finished run can be computed again from its record.
+Ids and numbers only: no ticket text.
 """
 
 from __future__ import annotations

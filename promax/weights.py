@@ -50,6 +50,20 @@ def weights_sha256(cfg: ModelConfig) -> str:
     return _sha256(locate(cfg) / WEIGHTS)
 
 
+def files_sha256(cfg: ModelConfig) -> str:
+    """One sha256 over the names and contents of all files an encoder is opened from, 64 hex digits.
+
+    Other weights change it, and so do another tokenizer, pooling or length.
+
+    Raises:
+        ConfigError: as `locate`.
+    """
+    folder = locate(cfg)
+    files = sorted({path for pattern in _HUB_FILES for path in folder.rglob(pattern)})
+    listing = "".join(f"{_sha256(path)} {path.relative_to(folder).as_posix()}\n" for path in files)
+    return hashlib.sha256(listing.encode()).hexdigest()
+
+
 def model_id(cfg: ModelConfig) -> str:
     """The base encoder's name for records and model cards; a local folder gives its last part only.
 

@@ -43,6 +43,8 @@ def outcome(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, s
         (["data=sheets"], "promax: data=sheets: no such config. Available: columnar, hub, pairs, tickets\n"),
         (["experiment=x"], "promax: experiment=x: no such config. Available: after_fix, baseline, before_fix, demo\n"),
         (["optim.lr=[1"], "promax: optim.lr=[1: not an override; write KEY=VALUE, like"),
+        (["optim=null"], "promax: optim=null: can't be composed: "),
+        (["optim.lr=1e-4,1e-3"], "promax: optim.lr=1e-4,1e-3: several values; with -m there is a run for each\n"),
         (["data=pairs"], "promax: data.train=null, data.test=null: set at least one of them\n"),
     ],
 )

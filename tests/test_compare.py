@@ -86,6 +86,33 @@ def test_graded_labels_leave_roc_auc_out_and_the_table_says_why(
     assert "ROC-AUC is absent: graded labels; data.positive_from says which make a pair positive" in printed
 
 
+def test_a_table_in_a_pipe_is_whole(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Rich drops what is too wide for its console without a word."""
+    long = "minilm_lora lr=5e-05 epochs=12 seed=4294967295"
+    strong = record(scored(3.0), "encoder baseline")
+    record(scored(-3.0), long, strong)
+    compare([], None, None)
+    printed = capsys.readouterr().out
+    header = next(line for line in printed.splitlines() if "Spearman" in line)
+    columns = ["run", "Spearman", "less baseline", "ROC-AUC", "less baseline", "tier", "by gain"]
+    assert header.split() == " ".join(columns).split()
+    assert all(word in printed for word in (*long.split(), "none"))
+    # The intervals of both differences; the metrics were recorded without.
+    assert printed.count(" to ") == 2
+
+
+def test_an_undefined_difference_is_said_and_leaves_the_others(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = scored(0.5)
+    constant = ScoreTable(table.pair, table.id1, table.id2, table.units, table.label, np.full(300, 0.5))
+    found, absent = differences(table, constant, None, EvalConfig(bootstrap=100), 0)
+    assert set(found) == {"roc_auc", "pr_auc"}
+    # Constant scores have a ROC-AUC of 0.5.
+    assert found["roc_auc"].estimate == pytest.approx(0.5 - roc_auc(table.score, table.label == 1))
+    assert absent == {"spearman": "constant scores: a correlation needs two different values"}
+
+
 def test_runs_on_different_pairs_are_not_compared(project: Path) -> None:
     with pytest.raises(ConfigError) as refusal:
         differences(scored(0.5), scored(0.5, n=200), None, EvalConfig(), 0)

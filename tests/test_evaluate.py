@@ -91,9 +91,8 @@ def test_graded_labels_have_rank_metrics_and_say_why_no_others() -> None:
     graded = Pairs(pairs.text1, pairs.text2, np.linspace(0, 1, 60), pairs.id1, pairs.id2)
     found = evaluate(embed, graded, CFG, positive_from=None, seed=0)
     assert set(found.metrics) == {"spearman", "pearson", "spearman_ceiling"}
-    assert found.absent == dict.fromkeys(
-        ("roc_auc", "pr_auc", "f1", "separability", "overlap", "recall_at", "mrr"), GRADED
-    )
+    names = ("roc_auc", "pr_auc", "f1", "separability", "overlap", "mrr", "recall_at_1", "recall_at_5", "recall_at_10")
+    assert found.absent == dict.fromkeys(names, GRADED)
     with_threshold = evaluate(embed, graded, CFG, positive_from=0.5, seed=0)
     assert "roc_auc" in with_threshold.metrics
     assert with_threshold.absent == {"f1": NO_DEV}
@@ -134,6 +133,18 @@ def test_slices_by_phase_and_by_category_of_either_ticket() -> None:
     first = sliced.take(np.arange(40))
     scores = embed_pairs(embed, first)[1]
     assert found["phase", "1"].metrics == point_metrics(scores, first.labels, first.labels == 1)
+    for each in found.values():
+        assert set(each.intervals) == set(each.metrics)
+        assert all(
+            each.intervals[name].low <= value <= each.intervals[name].high for name, value in each.metrics.items()
+        )
+
+
+def test_a_threshold_without_positives_is_absent_for_that_reason() -> None:
+    embed, pairs = many(40)
+    graded = Pairs(pairs.text1, pairs.text2, pairs.labels / 2, pairs.id1, pairs.id2)
+    found = evaluate(embed, graded, CFG, positive_from=1.0, seed=0, is_dev=True)
+    assert found.absent["f1"] == found.absent["roc_auc"] == "one class only: 0 of 40 pairs are positive"
 
 
 def test_intervals_come_from_the_seed_alone() -> None:

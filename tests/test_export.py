@@ -392,7 +392,7 @@ def test_the_card_says_what_the_encoder_is() -> None:
     for line in [
         "# minilm lr=5e-05 epochs=12 seed=0",
         f"| sentence-transformers/all-MiniLM-L6-v2 | c9745ed1d9f2 | {CARD['base_sha256']} |",
-        "| metric | value | 95% interval |",
+        "| metric | value | 95 % interval |",
         "| test/spearman | 0.5235 | 0.4800 to 0.5600 |",
         "| test/roc_auc | 0.8000 | 0.7700 to 0.8300 |",
         r"| train | pairs\|a.jsonl sha256:1234 |",

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -164,6 +165,44 @@ def test_two_runs_of_one_config_are_equal_to_the_last_bit(shared_project: Projec
         assert one == two
 
 
+def test_test_is_seen_once_and_last(shared_project: Project, tuned: RunInfo, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Selection on test, planted, would embed its texts while epochs still end."""
+    from promax import encoder, journal
+
+    rows = [json.loads(line) for line in (shared_project.root / "test.jsonl").read_text().splitlines()]
+    judged_by = {row["text1"] for row in rows}
+    events: list[str] = []
+    embed, log_epoch = encoder.embed, journal.log_epoch
+
+    def watched_embed(model: Any, texts: list[str], **settings: Any) -> Any:
+        events.append("test" if judged_by & set(texts) else "dev")
+        return embed(model, texts, **settings)
+
+    def watched_epoch(*arguments: Any) -> None:
+        events.append("epoch")
+        log_epoch(*arguments)
+
+    monkeypatch.setattr(encoder, "embed", watched_embed)
+    monkeypatch.setattr(journal, "log_epoch", watched_epoch)
+    shared_project.train("study=promax")
+    assert events == ["dev", "epoch", "dev", "epoch", "dev", "test"]
+
+
+def test_what_cannot_be_selected_by_is_refused_before_anything_runs(
+    shared_project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    graded = shared_project.root / "graded.jsonl"
+    graded.write_text(
+        "".join(json.dumps({"text1": f"a{n}", "text2": f"b{n}", "label": n / 40}) + "\n" for n in range(41))
+    )
+    asked = ["data.train=train.jsonl", f"data.dev={graded}", "optim.select_by=roc_auc", "study=refused"]
+    assert promax("train", *shared_project.overrides, *asked) == 2
+    assert "optim.select_by=roc_auc: dev has graded labels and no such metric" in capsys.readouterr().err
+    assert promax("train", *shared_project.overrides, "model.lora.target_modules=[foo]", "study=refused") == 2
+    with pytest.raises(ValueError, match="refused"):
+        shared_project.runs("refused")
+
+
 def test_another_seed_is_another_run(shared_project: Project, tuned: RunInfo) -> None:
     other = shared_project.train("seed=5")
     assert other.metrics["train/loss"] != tuned.metrics["train/loss"]
@@ -196,6 +235,12 @@ def test_a_grid_is_a_multirun(shared_project: Project, capsys: pytest.CaptureFix
         "minilm baseline",
         "minilm_lora lr=0.0001 epochs=1 seed=0",
         "minilm_lora lr=0.001 epochs=1 seed=0",
+    ]
+    # Each run's record says what that run was given, not the whole grid.
+    overrides = [read_text(shared_project.store, run.run_id, "overrides.txt").split() for run in runs]
+    assert sorted(each for words in overrides for each in words if each.startswith("optim.lr=1e-"))[:2] == [
+        "optim.lr=1e-3",
+        "optim.lr=1e-3",
     ]
     capsys.readouterr()
     assert promax("compare", "--study", "grid") == 0

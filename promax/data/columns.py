@@ -5,6 +5,7 @@ Whatever is wrong is refused with the table, the row and the rule, and never wit
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from decimal import Decimal
@@ -34,8 +35,9 @@ REQUIRED = ("text1", "text2", "label")
 
 NO_ROWS = "no rows; a source of pairs needs at least one"
 
-# A header line that was forgotten makes texts into names: what is longer than this is not shown.
+# A header line that was forgotten makes texts into names: only what is written like a name is shown.
 LONGEST_NAME = 40
+LIKE_A_NAME = re.compile(r" *[\w.-]+( [\w.-]+)? *")
 
 
 @dataclass(frozen=True)
@@ -124,12 +126,27 @@ def _named(table: Table, usual: tuple[str, ...]) -> list[str]:
 
 
 def _present(table: Table) -> str:
-    if table.untyped and any(isinstance(_parsed(name), float) for name in table.names):
-        return "line 1 holds a number, so it seems to be a row: a CSV file begins with a line of column names"
-    shown = [name for name in table.names if len(name) <= LONGEST_NAME and name.isprintable()]
+    signs = [_sign_of_a_row(name) for name in table.names] if table.untyped else []
+    if any(signs):
+        sign = next(filter(None, signs))
+        return f"line 1 holds {sign}, so it seems to be a row: a CSV file begins with a line of column names"
+    shown = [name for name in table.names if _is_like_a_name(name)]
     hidden = len(table.names) - len(shown)
-    more = [f"{hidden} too long to show"] if hidden else []
-    return f"columns present: {', '.join(shown + more) or 'none'}"
+    more = [f"{hidden} unlike a name (not shown)"] if hidden else []
+    return f"columns present: {', '.join(shown + more)}"
+
+
+def _sign_of_a_row(cell: str) -> str | None:
+    """What a cell of a header line holds in place of a name; None: it may well be one."""
+    value = _parsed(cell)
+    if not isinstance(value, str):
+        return "a truth value" if isinstance(value, bool) else "a number"
+    # Table libraries leave the name of an index column empty.
+    return "a text unlike a name" if cell.strip() and not _is_like_a_name(cell) else None
+
+
+def _is_like_a_name(name: str) -> bool:
+    return len(name) <= LONGEST_NAME and LIKE_A_NAME.fullmatch(name) is not None
 
 
 def _refuse_lengths(table: Table, lengths: dict[str, int]) -> None:

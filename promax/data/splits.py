@@ -12,6 +12,8 @@ from promax.data.pairs import Pairs, positives, text_key
 from promax.data.readers import read_file, read_hub
 
 SIDES = ("train", "dev", "test")
+# Which side must keep clear of which.
+APART = (("dev", "test"), ("train", "test"), ("train", "dev"))
 
 # Graded labels without a threshold still need two classes for balanced sides: the middle of the scale.
 MIDDLE = 0.5
@@ -59,7 +61,8 @@ def load(cfg: DataConfig, *, training: bool) -> Splits:
 
     Raises:
         ConfigError: a source that can't be read or breaks a rule; a side without pairs or with one
-            class only; tickets on two sides while `cfg.on_leak` is refuse.
+            class only, for dev and test by `cfg.positive_from` too; tickets on two sides while
+            `cfg.on_leak` is refuse.
     """
     draft = _read(cfg)
     state = ""
@@ -67,13 +70,15 @@ def load(cfg: DataConfig, *, training: bool) -> Splits:
         assert cfg.positive_from is not None, "the schema lets binary through with a threshold only"
         draft.pairs = {side: _binary(pairs, cfg.positive_from) for side, pairs in draft.pairs.items()}
         state = f", labels from data.positive_from={cfg.positive_from:g} made 1 and others 0"
-    _refuse_unusable(draft, training, state)
+    _refuse_unusable(draft, cfg, training, state)
     _separate(draft, cfg)
-    _refuse_unusable(draft, training, ", without the pairs that share tickets with another side")
+    _refuse_unusable(draft, cfg, training, ", without the pairs that share tickets with another side")
     _cut_missing(draft, cfg, training)
+    _refuse_unusable(draft, cfg, training, "")
     _limit_train(draft, cfg)
-    _refuse_unusable(draft, training, f", cut down to data.train_limit={cfg.train_limit}")
+    _refuse_unusable(draft, cfg, training, f", cut down to data.train_limit={cfg.train_limit}")
     assert not _leaks(draft.pairs), "a ticket is on two sides"
+    draft.notes.extend(_shared_ids(draft.pairs))
     return Splits(
         train=draft.pairs.get("train"),
         dev=draft.pairs.get("dev"),
@@ -122,7 +127,7 @@ def _binary(pairs: Pairs, positive_from: float) -> Pairs:
     return replace(pairs, labels=(pairs.labels >= positive_from).astype(np.float64))
 
 
-def _refuse_unusable(draft: _Draft, training: bool, state: str) -> None:
+def _refuse_unusable(draft: _Draft, cfg: DataConfig, training: bool, state: str) -> None:
     for side, pairs in draft.pairs.items():
         # A train side that nothing is trained on may be anything, unless test is cut from it.
         if side == "train" and not training and "test" in draft.pairs:
@@ -137,6 +142,23 @@ def _refuse_unusable(draft: _Draft, training: bool, state: str) -> None:
                 f"{draft.sources[side]}{state}: one class only: all {len(pairs)} labels are {pairs.labels[0]:g};"
                 f" {side} needs at least two different labels"
             )
+        # Graded labels are trained on as they are: the threshold is for the metrics of dev and test.
+        if side != "train" and cfg.positive_from is not None and (found := _one_sided(pairs.labels, cfg.positive_from)):
+            raise ConfigError(
+                f"{draft.sources[side]}{state}: one class only: {found};"
+                f" {side} needs labels that do and labels that don't"
+            )
+
+
+def _one_sided(labels: NDArray[np.float64], positive_from: float) -> str | None:
+    """How the threshold leaves one class only; None: both are there."""
+    # Nine digits tell any float32 below a threshold from the threshold, where six would print both as 1.
+    lowest, highest = f"{labels.min():.9g}", f"{labels.max():.9g}"
+    if labels.max() < positive_from:
+        return f"no label reaches data.positive_from={positive_from:g} (highest {highest})"
+    if labels.min() >= positive_from:
+        return f"every label reaches data.positive_from={positive_from:g} (lowest {lowest})"
+    return None
 
 
 @dataclass(frozen=True)
@@ -152,12 +174,26 @@ class _Leak:
 def _leaks(pairs: dict[str, Pairs]) -> list[_Leak]:
     keys = {side: [text_key(text) for text in each.text1 + each.text2] for side, each in pairs.items()}
     leaks = []
-    for side, other in (("dev", "test"), ("train", "test"), ("train", "dev")):
+    for side, other in APART:
         shared = set(keys.get(side, ())) & set(keys.get(other, ()))
         if shared:
             first, second = np.array([key in shared for key in keys[side]]).reshape(2, -1)
             leaks.append(_Leak(side, other, len(shared), first | second))
     return leaks
+
+
+def _shared_ids(pairs: dict[str, Pairs]) -> list[str]:
+    """A note for each two sides that share ticket ids, though no text: no error, since ids may be row numbers.
+
+    An id made from a text is shared only together with its text, so every shared id is the source's own.
+    """
+    ids = {side: {*each.id1, *each.id2} for side, each in pairs.items()}
+    return [
+        f"{side} and {other} share {len(shared)} ticket ids whose texts differ;"
+        f" if they are the same tickets, the {other} has been seen"
+        for side, other in APART
+        if (shared := ids.get(side, set()) & ids.get(other, set()))
+    ]
 
 
 def _separate(draft: _Draft, cfg: DataConfig) -> None:

@@ -17,7 +17,16 @@ os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
 os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
 
 from promax.tracking.ending import Terminated
-from promax.tracking.query import BASELINE_KEY, RunInfo, find_baseline, get_run, read_scores, read_text, runs_of
+from promax.tracking.query import (
+    BASELINE_KEY,
+    BASELINE_RUN,
+    RunInfo,
+    find_baseline,
+    get_run,
+    read_scores,
+    read_text,
+    runs_of,
+)
 from promax.tracking.record import DatasetRecord, Run, start_run, sweep_dead_runs
 from promax.tracking.store import Store, TrackingError, mask, open_store, serve_ui, ui_command
 
@@ -26,6 +35,7 @@ logging.getLogger("mlflow").setLevel(logging.CRITICAL)
 
 __all__ = [
     "BASELINE_KEY",
+    "BASELINE_RUN",
     "DatasetRecord",
     "Run",
     "RunInfo",

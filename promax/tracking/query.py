@@ -15,7 +15,9 @@ from promax.config import ConfigError
 from promax.scores import ScoreTable
 from promax.tracking.store import Store, TrackingError
 
+# Of a baseline: what it is found by. Of every other run: its baseline's id.
 BASELINE_KEY = "promax.baseline_key"
+BASELINE_RUN = "promax.baseline_run"
 
 # How many runs or studies MLflow is asked for at once.
 PAGE = 1000

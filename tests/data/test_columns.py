@@ -134,13 +134,38 @@ def test_a_mapped_optional_column_that_is_missing_is_no_less_an_error() -> None:
 
 def test_a_text_that_became_a_column_name_is_not_shown() -> None:
     assert refusal({f"{CANARY} does not start since the update of Monday": [], "b": []}).endswith(
-        "\ncolumns present: b, 1 too long to show"
+        "\ncolumns present: b, 1 unlike a name (not shown)"
     )
 
 
+@pytest.mark.parametrize("name", ["Short description", "grade_2", "u_cat.name", "N-1", "Dringlichkeitsgröße", "n" * 40])
+def test_a_name_like_an_identifier_is_shown(name: str) -> None:
+    for untyped in (False, True):
+        assert refusal({**TEXTS, name: []}, untyped=untyped).endswith(f"\ncolumns present: text1, text2, {name}")
+
+
+@pytest.mark.parametrize("text", ["vpn is down", "down!", "a@b.org", "down\nagain", "a  b", "n" * 41, ""])
+def test_a_name_unlike_an_identifier_is_counted(text: str) -> None:
+    assert refusal({**TEXTS, text: []}).endswith("\ncolumns present: text1, text2, 1 unlike a name (not shown)")
+
+
 def test_a_csv_file_without_a_header_line() -> None:
-    assert refusal({CANARY: ["a"], "other": ["b"], "0.0": ["1"]}, untyped=True).endswith(
-        "\nline 1 holds a number, so it seems to be a row: a CSV file begins with a line of column names"
+    signs = {
+        "0.0": "a number",
+        " TRUE": "a truth value",
+        "false": "a truth value",
+        "can't connect": "a text unlike a name",
+        "mail is slow": "a text unlike a name",
+    }
+    for cell, sign in signs.items():
+        assert refusal({CANARY: ["a"], f"{CANARY} down": ["b"], cell: ["1"]}, untyped=True).endswith(
+            f"\nline 1 holds {sign}, so it seems to be a row: a CSV file begins with a line of column names"
+        )
+
+
+def test_an_index_column_without_a_name_makes_no_row_of_the_header_line() -> None:
+    assert refusal({"": ["0"], "text1": ["a"], "grade": ["1"]}, untyped=True).endswith(
+        "\ncolumns present: text1, grade, 1 unlike a name (not shown)"
     )
 
 

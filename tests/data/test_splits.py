@@ -142,6 +142,41 @@ def test_a_threshold_that_leaves_one_class() -> None:
     )
 
 
+@pytest.mark.parametrize("side", ["dev", "test"])
+@pytest.mark.parametrize(
+    ("labels", "positive_from", "found"),
+    [
+        ([0, 0.25, 0.5], 1, "no label reaches data.positive_from=1 (highest 0.5)"),
+        # The float32 next to 1, which a cosine may come to.
+        ([0, 1 - 2**-24], 1, "no label reaches data.positive_from=1 (highest 0.99999994)"),
+        ([0.5, 0.75, 1], 0.5, "every label reaches data.positive_from=0.5 (lowest 0.5)"),
+    ],
+)
+def test_graded_labels_on_one_side_of_the_threshold(
+    side: str, labels: list[float], positive_from: float, found: str
+) -> None:
+    names = {name: write(f"{name}.jsonl", apart(name, [0, 0.5, 1])) for name in ("train", "dev", "test")}
+    write(f"{side}.jsonl", apart(side, labels))
+    expected = f"{side}.jsonl: one class only: {found}; {side} needs labels that do and labels that don't"
+    for training in (True, False):
+        assert refusal(files(**names, positive_from=positive_from), training=training) == expected
+    assert len(sides(load(files(**names), training=True))) == 3
+
+
+def test_a_threshold_is_not_asked_of_graded_labels_that_are_trained_on() -> None:
+    names = {name: write(f"{name}.jsonl", apart(name, [0, 0.5, 1])) for name in ("dev", "test")}
+    train = write("train.jsonl", apart("train", [0, 0.25, 0.5]))
+    assert len(train_of(load(files(train=train, **names, positive_from=1), training=True))) == 3
+
+
+def test_a_threshold_that_no_label_of_a_file_to_be_cut_reaches() -> None:
+    one = write("one.jsonl", apart("one", [0, 0.25, 0.5, 0.5] * 25))
+    assert refusal(files(train=one, positive_from=1)) == (
+        "one.jsonl (dev part): one class only: no label reaches data.positive_from=1 (highest 0.5);"
+        " dev needs labels that do and labels that don't"
+    )
+
+
 # Train 0 and 1 share a ticket with test, train 1 and 2 one with dev, dev 0 one with test.
 LEAKING: dict[str, list[Row]] = {
     "train": [
@@ -181,6 +216,44 @@ def test_shared_tickets_are_dropped_from_train_and_from_dev_for_the_sake_of_test
     ]
     assert {side: len(pairs) for side, pairs in sides(splits).items()} == {"train": 3, "dev": 3, "test": 3}
     assert splits.test.text1 == [row[0] for row in LEAKING["test"]]
+
+
+def write_with_ids(name: str, ids: list[tuple[str | None, str | None]], rows: list[Row]) -> str:
+    names = ("id1", "id2", "text1", "text2", "label")
+    lines = [json.dumps(dict(zip(names, (*pair, *row), strict=True))) for pair, row in zip(ids, rows, strict=True)]
+    Path(name).write_text("\n".join(lines), encoding="utf-8")
+    return name
+
+
+def test_ids_on_two_sides_with_other_texts_are_noted() -> None:
+    names = {
+        side: write_with_ids(f"{side}.jsonl", ids, apart(side, [1, 0]))
+        for side, ids in {
+            "train": [("INC1", "INC2"), ("INC8", "INC3")],
+            "dev": [("INC4", "INC5"), ("INC8", "INC6")],
+            "test": [("INC3", "INC1"), ("INC7", "INC1")],
+        }.items()
+    }
+    assert told(load(files(**names), training=True)) == [
+        "train and test share 2 ticket ids whose texts differ; if they are the same tickets, the test has been seen",
+        "train and dev share 1 ticket ids whose texts differ; if they are the same tickets, the dev has been seen",
+    ]
+
+
+def test_ids_that_are_missing_or_left_a_side_with_their_texts_are_not_noted() -> None:
+    """The dropped pair shares text and id with test; pairs without ids have those of their texts."""
+    names = {
+        "train": write_with_ids(
+            "train.jsonl",
+            [("INC1", "INC2"), ("INC5", None), (None, None)],
+            [*apart("test", [1]), *apart("train", [1, 0])],
+        ),
+        "dev": write("dev.jsonl", apart("dev", [1, 0])),
+        "test": write_with_ids("test.jsonl", [("INC1", "INC2"), ("INC3", None)], apart("test", [1, 0])),
+    }
+    assert told(load(files(**names, on_leak="drop"), training=True)) == [
+        "train.jsonl: 1 of 3 train pairs dropped (data.on_leak=drop): their tickets are in dev or test too"
+    ]
 
 
 def test_train_keeps_a_pair_whose_only_partner_in_dev_was_dropped() -> None:
@@ -397,6 +470,7 @@ def test_the_embedded_corpus() -> None:
     splits = load(DataConfig(tickets=wanted), training=True)
     assert {side: len(pairs) for side, pairs in sides(splits).items()} == {"train": 60, "dev": 20, "test": 30}
     assert all(set(pairs.labels) == {0.0, 0.5, 1.0} for pairs in sides(splits).values())
+    assert told(splits) == []
     assert splits.origins["test"] == "tickets seed=1 count=1000 test=30"
     assert splits.test.fingerprint() == load(DataConfig(tickets=wanted, seed=9), training=False).test.fingerprint()
 

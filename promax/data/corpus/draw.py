@@ -14,11 +14,11 @@ from promax.data.pairs import Pairs
 
 POSITIVE_SHARE = 0.4
 HALF_SHARE = 0.2
-HARD_SHARE = 0.2  # of all pairs; the rest of the zeros, about as many, is drawn at random
+HARD_SHARE = 0.2  # of all pairs; the rest of the zeros, as many, is drawn at random
 PAIRS_PER_TICKET = 4
+_SIDES = ("train", "dev", "test")
 _TRIES_PER_PAIR = 200
-
-SIDES = ("train", "dev", "test")
+_OF_SAME_SERVICE = 0.7  # of the proposals for hard zeros; the others are of the same kind of symptom
 
 
 def label(first: Truth, second: Truth) -> float:
@@ -32,8 +32,10 @@ def draw_pairs(tickets: Sequence[Ticket], train: int, dev: int, test: int, seed:
     """Train, dev and test pairs, all three drawn in the same way from disjoint families.
 
     Of each side 40 % are labelled 1, 20 % 0.5 and 40 % 0. Half of the zeros are hard: the same
-    service with another symptom, or the same kind of symptom of another service of the category.
-    No ticket is in more than four pairs, no pair comes twice.
+    service with another symptom, or the same kind of symptom of another service of the category; a
+    side of few families may have fewer of these. The two tickets of a positive pair have no written
+    sighting in common, so that sameness is a matter of meaning. No ticket is in more than four
+    pairs, no pair comes twice.
 
     Raises:
         ConfigError: there are too few tickets for a side.
@@ -42,7 +44,7 @@ def draw_pairs(tickets: Sequence[Ticket], train: int, dev: int, test: int, seed:
     wanted = (train, dev, test)
     sides = _deal_families(tickets, wanted, rng)
     drawn = [_Side(side, rng).draw(count) for side, count in zip(sides, wanted, strict=True)]
-    for name, rows, count in zip(SIDES, drawn, wanted, strict=True):
+    for name, rows, count in zip(_SIDES, drawn, wanted, strict=True):
         if len(rows) < count:
             raise ConfigError(
                 f"data.tickets.{name}_pairs={count}: only {len(rows)} such pairs can be drawn from "
@@ -83,17 +85,15 @@ class _Side:
 
     def draw(self, count: int) -> list[Row]:
         """`count` different pairs in random order, fewer where the tickets do not give more."""
+        if not self._tickets:
+            return []
         positive, half, hard = (round(share * count) for share in (POSITIVE_SHARE, HALF_SHARE, HARD_SHARE))
         uses: dict[str, int] = defaultdict(int)
         taken: set[frozenset[str]] = set()
-        rows: list[Row] = []
         # The scarcest sorts first, while no ticket is used up.
-        for propose, quota in (
-            (self._hard, hard),
-            (self._half, half),
-            (self._positive, positive),
-            (self._random, count - positive - half - hard),
-        ):
+        rows = self._accept(self._hard, hard, uses, taken)
+        zeros = count - positive - half - len(rows)
+        for propose, quota in ((self._half, half), (self._positive, positive), (self._random, zeros)):
             rows += self._accept(propose, quota, uses, taken)
         self._rng.shuffle(rows)
         return rows
@@ -129,7 +129,7 @@ class _Side:
         first = self._rng.choice(self._tickets)
         truth = first.truth
         like: tuple[str, ...] = ("service", truth.service)
-        if self._rng.random() < 0.5:
+        if self._rng.random() >= _OF_SAME_SERVICE:
             like = ("kind", truth.category, truth.symptom)
         second = self._rng.choice(self._groups[like])
         return None if second.truth.family == truth.family else (first, second)
