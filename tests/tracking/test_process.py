@@ -87,6 +87,8 @@ def test_a_process_is_known_by_its_number_and_its_birth() -> None:
     assert has_died(owner, now)
 
 
-@pytest.mark.parametrize("owner", ["", "elsewhere/1", f"{os.getpid()}", "no number/x"])
+@pytest.mark.parametrize(
+    "owner", ["", "elsewhere/1", f"{os.getpid()}", "no number/x"], ids=["none", "host", "pid", "text"]
+)
 def test_nothing_is_claimed_about_processes_elsewhere(owner: str) -> None:
     assert not has_died(owner, started=0.0)
