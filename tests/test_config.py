@@ -18,7 +18,7 @@ CONF = Path(__file__).resolve().parent.parent / "conf"
 def composed(*overrides: str) -> Config:
     ConfigStore.instance().store(name="schema", node=asdict(Config()))
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return build(compose("config", list(overrides)))
+        return build(compose("config", list(overrides)), Config)
 
 
 # Each YAML of conf/, with what it needs beside itself to be a whole run. The count below is the test's own check.
@@ -124,7 +124,7 @@ REFUSED = {
 @pytest.mark.parametrize("written", REFUSED)
 def test_refused_in_these_words(written: str) -> None:
     with pytest.raises(ConfigError) as refusal:
-        build(OmegaConf.create(written))
+        build(OmegaConf.create(written), Config)
     assert str(refusal.value) == REFUSED[written]
 
 
@@ -137,7 +137,7 @@ def test_flatten_holds_every_leaf_once() -> None:
     flat = flatten(composed("model=minilm_lora"))
     assert flat["model.lora.r"] == 16
     assert flat["eval.recall_at"] == "[1, 5, 10]"
-    assert all(is_known(key) for key in flat)
+    assert all(is_known(key, Config) for key in flat)
     # Counted by hand from the schema: 5 top keys, 16 + 8 + 5 of data, 6 + 5 of model, 13 of optim, 4 of eval, 16 of
     # tiers, 2 of tracking.
     assert len(flat) == 5 + 29 + 11 + 13 + 4 + 16 + 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from dataclasses import asdict, fields, is_dataclass
-from typing import Any, get_args, get_type_hints
+from typing import Any, TypeVar, get_args, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -13,16 +13,18 @@ from pydantic import TypeAdapter, ValidationError
 
 from promax.config.schema import Config, ConfigError
 
+T = TypeVar("T")
 
-def build(composed: DictConfig) -> Config:
-    """Turn what Hydra composed into a `Config`, with every type and value checked.
+
+def build(composed: DictConfig, schema: type[T]) -> T:
+    """Turn what Hydra composed into an object of `schema`, with every type and value checked.
 
     Raises:
         ConfigError: unknown keys, values of the wrong type or out of range; one line a finding, two at most.
 
-    >>> build(OmegaConf.create({"optim": {"lr": 1e-3}})).optim.lr
+    >>> build(OmegaConf.create({"optim": {"lr": 1e-3}}), Config).optim.lr
     0.001
-    >>> build(OmegaConf.create({"optim": {"epochs": 1.5}}))
+    >>> build(OmegaConf.create({"optim": {"epochs": 1.5}}), Config)
     Traceback (most recent call last):
     promax.config.schema.ConfigError: optim.epochs=1.5: must be a whole number
     """
@@ -32,37 +34,37 @@ def build(composed: DictConfig) -> Config:
         raise ConfigError(f"{error.full_key}: {str(error.msg).splitlines()[0]}") from None
     try:
         # Through JSON, since only there does strict mode take a mapping for a dataclass.
-        return TypeAdapter(Config).validate_json(json.dumps(plain))
+        return TypeAdapter(schema).validate_json(json.dumps(plain))
     except ValidationError as error:
-        findings = [_describe(dict(each)) for each in error.errors(include_url=False)]
+        findings = [_describe(dict(each), schema) for each in error.errors(include_url=False)]
         more = f" (and {len(findings) - 2} more)" if len(findings) > 2 else ""
         raise ConfigError("\n".join(findings[:2]) + more) from None
 
 
-def unknown_key(key: str) -> str:
+def unknown_key(key: str, schema: type[Any]) -> str:
     """One line that refuses `key` and names the keys that stand at its place.
 
-    >>> unknown_key("model.lora.rank")
+    >>> unknown_key("model.lora.rank", Config)
     'model.lora.rank: unknown key. Allowed in model.lora: r, alpha, dropout, targets, target_modules'
     """
     parent, _, last = key.rpartition(".")
-    while parent and not _fields_at(parent):
+    while parent and not _fields_at(parent, schema):
         key, (parent, _, last) = parent, parent.rpartition(".")
-    allowed = _fields_at(parent)
+    allowed = _fields_at(parent, schema)
     dotted = f"{parent}." if parent else ""
     close = difflib.get_close_matches(last, allowed, n=1)
     hint = f", did you mean {dotted}{close[0]}?" if close else "."
     return f"{key}: unknown key{hint} Allowed {f'in {parent}' if parent else 'at the top'}: {', '.join(allowed)}"
 
 
-def is_known(key: str) -> bool:
-    """Whether a dotted key stands in the schema.
+def is_known(key: str, schema: type[Any]) -> bool:
+    """Whether a dotted key stands in `schema`.
 
-    >>> is_known("model.lora.r"), is_known("model.lora.rank")
+    >>> is_known("model.lora.r", Config), is_known("model.lora.rank", Config)
     (True, False)
     """
     parent, _, last = key.rpartition(".")
-    return last in _fields_at(parent)
+    return last in _fields_at(parent, schema)
 
 
 def flatten(config: Config) -> dict[str, str | int | float | bool | None]:
@@ -93,7 +95,7 @@ def from_yaml(text: str) -> Config:
     """
     composed = OmegaConf.create(text)
     assert isinstance(composed, DictConfig)
-    return build(composed)
+    return build(composed, Config)
 
 
 # What pydantic calls a finding -> our words; {…} are the fields of the finding's context.
@@ -116,16 +118,16 @@ _RULES = {
 }
 
 
-def _describe(finding: dict[str, Any]) -> str:
+def _describe(finding: dict[str, Any], schema: type[Any]) -> str:
     context = finding.get("ctx", {})
     if isinstance(context.get("error"), ConfigError):
         return str(context["error"])
     place = [str(part) for part in finding["loc"] if not str(part).endswith(("Config", "]"))]
     key = ".".join(place)
     if finding["type"] == "unexpected_keyword_argument":
-        return unknown_key(key)
+        return unknown_key(key, schema)
     rule = _RULES.get(finding["type"], finding["msg"]).format(**context)
-    if type(None) in get_args(_hint_at(key)):
+    if type(None) in get_args(_hint_at(key, schema)):
         rule += ", or null"
     return f"{key}={_as_written(finding['input'])}: {rule}"
 
@@ -136,9 +138,9 @@ def _as_written(value: Any) -> str:
     return repr(value) if isinstance(value, str) and not value.strip() else str(value)
 
 
-def _hint_at(path: str) -> Any:
-    """The annotated type at a dotted path of the schema, None where there is none."""
-    node: Any = Config
+def _hint_at(path: str, root: type[Any]) -> Any:
+    """The annotated type at a dotted path below `root`, None where there is none."""
+    node: Any = root
     for part in path.split(".") if path else []:
         schema = _schema(node)
         node = get_type_hints(schema).get(part) if schema is not None else None
@@ -149,6 +151,6 @@ def _schema(hint: Any) -> Any:
     return next((each for each in (hint, *get_args(hint)) if is_dataclass(each)), None)
 
 
-def _fields_at(path: str) -> list[str]:
-    schema = _schema(_hint_at(path))
+def _fields_at(path: str, root: type[Any]) -> list[str]:
+    schema = _schema(_hint_at(path, root))
     return [each.name for each in fields(schema)] if schema is not None else []

@@ -22,7 +22,7 @@ from sklearn.metrics import roc_auc_score
 
 from promax.config import ConfigError
 from promax.data import corpus
-from promax.data.corpus import Ticket, Truth, catalog, draw_pairs, generate, phrases, ticket_text, writing
+from promax.data.corpus import Ticket, Truth, catalog, draw_pairs, generate, incident_text, phrases, writing
 from promax.data.pairs import Pairs, text_key
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,7 +45,7 @@ def truths(tickets: list[Ticket]) -> dict[str, Truth]:
 
 
 def texts_of(tickets: list[Ticket]) -> list[str]:
-    return [ticket_text(ticket.incident) for ticket in tickets]
+    return [incident_text(ticket.incident) for ticket in tickets]
 
 
 def test_the_catalogue_is_no_toy() -> None:
@@ -188,7 +188,7 @@ def test_the_text() -> None:
         assignment_group="Net Ops",
         close_notes="fixed",
     )
-    assert ticket_text(incident) == (
+    assert incident_text(incident) == (
         "No tunnel. Hi no way in. (Context: [VPN | Client] [Network | Remote] Group: Net Ops.)"
     )
 
@@ -252,7 +252,7 @@ def test_the_mix_of_a_side(side: int, sides: tuple[Pairs, Pairs, Pairs], truths:
 def test_pairs_say_what_was_recorded(sides: tuple[Pairs, Pairs, Pairs], tickets: list[Ticket]) -> None:
     incidents = {ticket.incident.number: ticket.incident for ticket in tickets}
     test = sides[2]
-    assert test.text1 == [ticket_text(incidents[number]) for number in test.id1]
+    assert test.text1 == [incident_text(incidents[number]) for number in test.id1]
     assert test.category2 == [incidents[number].category for number in test.id2]
 
 

@@ -12,7 +12,7 @@ Everything in it is invented. Labels come from the problem behind a ticket, neve
 
 from promax.data.corpus.draw import draw_pairs, label
 from promax.data.corpus.generation import generate
-from promax.data.corpus.ticket import LEAK_COLUMNS, Incident, Ticket, Truth, ticket_text, write_csv
+from promax.data.corpus.ticket import LEAK_COLUMNS, Incident, Ticket, Truth, incident_text, write_csv
 
 __all__ = [
     "LEAK_COLUMNS",
@@ -21,7 +21,7 @@ __all__ = [
     "Truth",
     "draw_pairs",
     "generate",
+    "incident_text",
     "label",
-    "ticket_text",
     "write_csv",
 ]

@@ -9,7 +9,7 @@ from random import Random
 import numpy as np
 
 from promax.config import ConfigError
-from promax.data.corpus.ticket import Ticket, Truth, ticket_text
+from promax.data.corpus.ticket import Ticket, Truth, incident_text
 from promax.data.pairs import Pairs
 
 POSITIVE_SHARE = 0.4
@@ -142,8 +142,8 @@ class _Side:
 def _pairs(rows: list[Row]) -> Pairs:
     first, second = [row[0] for row in rows], [row[1] for row in rows]
     return Pairs(
-        text1=[ticket_text(ticket.incident) for ticket in first],
-        text2=[ticket_text(ticket.incident) for ticket in second],
+        text1=[incident_text(ticket.incident) for ticket in first],
+        text2=[incident_text(ticket.incident) for ticket in second],
         labels=np.array([label(a.truth, b.truth) for a, b in rows], dtype=np.float64),
         id1=[ticket.incident.number for ticket in first],
         id2=[ticket.incident.number for ticket in second],

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from random import Random
 
 from promax.data.corpus.catalog import Family, Problem, Service, services
-from promax.data.corpus.ticket import Incident, Ticket, Truth, ticket_text
+from promax.data.corpus.ticket import Incident, Ticket, Truth, incident_text
 from promax.data.corpus.writing import Deck, Wording, write
 from promax.data.pairs import text_key
 
@@ -162,7 +162,7 @@ def _ticket(record: _Record, deck: Deck, texts: set[str], rng: Random) -> Ticket
     while True:
         wording = write(case.service, case.family, case.problem, record.opened, deck, rng)
         incident = _incident(record, wording, rng)
-        key = text_key(ticket_text(incident))
+        key = text_key(incident_text(incident))
         if key not in texts:
             break
     texts.add(key)

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
+from promax.data.template import ticket_text
+
 
 @dataclass(frozen=True)
 class Incident:
@@ -71,18 +73,17 @@ class Ticket:
 LEAK_COLUMNS = ("work_notes", "close_code", "close_notes", "closed_by")
 
 
-def ticket_text(incident: Incident) -> str:
-    """The text that encoders see, on one line, the context last.
-
-    The template is `{short}. {description} (Context: [{service} | {offering}] [{category} |
-    {subcategory}] Group: {group}.)`: no number, no people, nothing written after the ticket was opened.
-    """
-    text = (
-        f"{incident.short_description}. {incident.description} "
-        f"(Context: [{incident.business_service} | {incident.service_offering}] "
-        f"[{incident.category} | {incident.subcategory}] Group: {incident.assignment_group}.)"
+def incident_text(incident: Incident) -> str:
+    """The text that encoders see: no number, no people, nothing written after the ticket was opened."""
+    return ticket_text(
+        incident.short_description,
+        incident.description,
+        service=incident.business_service,
+        offering=incident.service_offering,
+        category=incident.category,
+        subcategory=incident.subcategory,
+        group=incident.assignment_group,
     )
-    return " ".join(text.split())
 
 
 def write_csv(tickets: Iterable[Ticket], path: Path) -> None:

@@ -1,0 +1,5 @@
+"""`python -m promax.cli`."""
+
+from promax.cli import main
+
+main()

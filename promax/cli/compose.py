@@ -1,0 +1,75 @@
+"""From the words of a command line to a checked config; what can't be composed, explained in a line or two."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any, TypeVar
+
+from promax.config import ConfigError, build, conf_dir, is_known, unknown_key
+
+T = TypeVar("T")
+
+
+def composed(name: str, schema: type[T], overrides: Sequence[str]) -> T:
+    """Compose the primary config `name` of conf/ with `overrides` and check it against `schema`.
+
+    Raises:
+        ConfigError: it can't be composed, or `schema` refuses it.
+    """
+    from hydra import compose, initialize_config_dir
+
+    register(schema)
+    try:
+        with initialize_config_dir(version_base="1.3", config_dir=str(conf_dir())):
+            return build(compose(name, list(overrides)), schema)
+    except ConfigError:
+        raise
+    except Exception as error:
+        raise explained(error, schema, overrides) from error
+
+
+def register(schema: type[Any]) -> None:
+    """Let every key of the schema exist from the start, so that a typed override finds it and a mistyped one does not.
+
+    A primary config of conf/ builds on it under the name `schema`; the last one registered counts.
+    """
+    from hydra.core.config_store import ConfigStore
+
+    ConfigStore.instance().store(name="schema", node=asdict(schema()))
+
+
+def explained(error: Exception, schema: type[Any], words: Sequence[str]) -> ConfigError:
+    """What Hydra or OmegaConf refused, in a line or two: an unknown key, an unknown choice, a malformed override."""
+    from hydra.errors import HydraException, OverrideParseException
+    from omegaconf.errors import OmegaConfBaseException
+
+    if isinstance(error, OverrideParseException):
+        return ConfigError(
+            f"{error.override}: not an override; write KEY=VALUE, like optim.lr=1e-4 or 'optim.phase_split=[1,2]'"
+        )
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if not isinstance(error, (HydraException, OmegaConfBaseException)):
+        # Hydra's composition meets some requests, like GROUP=null, with whatever its code happens to raise.
+        return ConfigError(f"{' '.join(words)}: can't be composed: {(lines or [''])[0]}")
+    for number, line in enumerate(lines):
+        if line.startswith("Ambiguous value for argument '"):
+            return ConfigError(f"{line.split(chr(39))[1]}: several values; with -m there is a run for each")
+        if line.startswith("Could not override '"):
+            return ConfigError(_explain_key(line.split("'")[1], schema, words))
+        if "Could not find '" in line and lines[number + 1 : number + 2]:
+            missing = line[line.index("Could not find '") :].split("'")[1]
+            group, _, choice = missing.rpartition("/")
+            choices = ", ".join(each for each in lines[number + 2 :] if " " not in each)
+            return ConfigError(f"{group}={choice}: no such config. Available: {choices}")
+    return ConfigError("\n".join(lines[:2]))
+
+
+def _explain_key(key: str, schema: type[Any], words: Sequence[str]) -> str:
+    """Why a key can't be overridden. Hydra names it up to where it failed; the override as typed names all of it."""
+    typed = (word.partition("=")[0].lstrip("+~") for word in words)
+    key = next((word for word in typed if word == key or word.startswith(f"{key}.")), key)
+    if is_known(key, schema):
+        group = key.rpartition(".")[0]
+        return f"{key}: {group} is null here; choose a config that has it, like model=minilm_lora"
+    return unknown_key(key, schema)
