@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from promax.config import ConfigError, DataConfig
+from promax.config import ColumnsConfig, ConfigError, DataConfig
 from promax.data.pairs import Pairs, positives, text_key
 from promax.data.readers import read_file, read_hub
 
+Side = Literal["train", "dev", "test", "adversarial"]
 SIDES = ("train", "dev", "test")
-# Which side must keep clear of which.
-APART = (("dev", "test"), ("train", "test"), ("train", "dev"))
+# Which side must keep clear of which. Test and the adversarial pairs may share tickets: both only judge.
+APART = (("dev", "test"), ("train", "test"), ("train", "dev"), ("dev", "adversarial"), ("train", "adversarial"))
 
 # Graded labels without a threshold still need two classes for balanced sides: the middle of the scale.
 MIDDLE = 0.5
@@ -23,12 +25,14 @@ MOST_CLASSES = 10
 
 @dataclass(frozen=True)
 class Splits:
-    """The three sides of a run.
+    """The sides of a run.
 
     Attributes:
         train: None only when nothing is trained and no train side was given.
         dev: None only when nothing is trained and no dev side was given.
         test: what the run is judged by.
+        adversarial: the pairs of `data.adversarial`, or the embedded corpus' own; None: the adversarial
+            diagnostic takes its pairs from test.
         notes: what a user must be told, one line each, without ticket text.
         origins: side -> what identifies its source: "pairs.jsonl sha256:...", "tickets seed=0 count=3000".
     """
@@ -38,6 +42,17 @@ class Splits:
     test: Pairs
     notes: list[str]
     origins: dict[str, str]
+    adversarial: Pairs | None = None
+
+    def sides(self) -> list[tuple[Side, Pairs]]:
+        """The sides that are there, with their names."""
+        named: list[tuple[Side, Pairs | None]] = [
+            ("train", self.train),
+            ("dev", self.dev),
+            ("test", self.test),
+            ("adversarial", self.adversarial),
+        ]
+        return [(side, pairs) for side, pairs in named if pairs is not None]
 
 
 @dataclass
@@ -56,15 +71,17 @@ def load(cfg: DataConfig, *, training: bool) -> Splits:
     Sides that are given are taken as they are, in their order. Sides that are missing are cut from
     a given one by groups of shared texts: from the only one of train and test that is there, or,
     where dev alone is missing, from `cfg.dev_from`. Without training a test side is enough; where
-    it must be cut from train, it is the one that training would cut. `cfg.seed` and the data alone
-    decide every draw.
+    it must be cut from train, or dev from it, it is the one that training would have. `cfg.seed`
+    and the data alone decide every draw.
 
     Raises:
         ConfigError: a source that can't be read or breaks a rule; a side without pairs or with one
             class only, for dev and test by `cfg.positive_from` too; tickets on two sides while
-            `cfg.on_leak` is refuse.
+            `cfg.on_leak` is refuse; adversarial pairs without categories.
     """
     draft = _read(cfg)
+    if cfg.adversarial is not None:
+        _add_adversarial(draft, cfg.adversarial, cfg.columns)
     state = ""
     if cfg.binary:
         assert cfg.positive_from is not None, "the schema lets binary through with a threshold only"
@@ -84,7 +101,8 @@ def load(cfg: DataConfig, *, training: bool) -> Splits:
         dev=draft.pairs.get("dev"),
         test=draft.pairs["test"],
         notes=draft.notes,
-        origins={side: draft.origins[side] for side in SIDES if side in draft.pairs},
+        origins={side: draft.origins[side] for side in (*SIDES, "adversarial") if side in draft.pairs},
+        adversarial=draft.pairs.get("adversarial"),
     )
 
 
@@ -108,19 +126,28 @@ def _read_tickets(cfg: DataConfig) -> _Draft:
     from promax.data import corpus
 
     wanted = cfg.tickets
-    drawn = corpus.draw_pairs(
-        corpus.generate(wanted.count, wanted.seed),
-        train=wanted.train_pairs,
-        dev=wanted.dev_pairs,
-        test=wanted.test_pairs,
-        seed=wanted.seed,
-    )
+    tickets = corpus.generate(wanted.count, wanted.seed)
+    counts = (wanted.train_pairs, wanted.dev_pairs, wanted.test_pairs)
+    pairs = dict(zip(SIDES, corpus.draw_pairs(tickets, *counts, seed=wanted.seed), strict=True))
+    hard = corpus.draw_adversarial(tickets, *counts, seed=wanted.seed)
+    if len(hard) and len(set(hard.labels.tolist())) > 1:
+        pairs["adversarial"] = hard
     origin = f"tickets seed={wanted.seed} count={wanted.count}"
     return _Draft(
-        pairs=dict(zip(SIDES, drawn, strict=True)),
-        origins={side: f"{origin} {side}={len(pairs)}" for side, pairs in zip(SIDES, drawn, strict=True)},
-        sources={side: f"tickets {side}" for side in SIDES},
+        pairs=pairs,
+        origins={side: f"{origin} {side}={len(drawn)}" for side, drawn in pairs.items()},
+        sources={side: f"tickets {side}" for side in pairs},
     )
+
+
+def _add_adversarial(draft: _Draft, path: str, columns: ColumnsConfig) -> None:
+    reading = read_file(path, columns)
+    if reading.pairs.category1 is None or reading.pairs.category2 is None:
+        raise ConfigError(f"data.adversarial={path}: no categories; must have the columns category1 and category2")
+    draft.pairs["adversarial"] = reading.pairs
+    draft.origins["adversarial"] = reading.origin
+    draft.sources["adversarial"] = reading.source
+    draft.notes.extend(note for note in reading.notes if note not in draft.notes)
 
 
 def _binary(pairs: Pairs, positive_from: float) -> Pairs:
@@ -197,7 +224,7 @@ def _shared_ids(pairs: dict[str, Pairs]) -> list[str]:
 
 
 def _separate(draft: _Draft, cfg: DataConfig) -> None:
-    """Refuse tickets on two sides, or drop their pairs: dev's where test has them, train's where dev or test has."""
+    """Refuse tickets on two sides, or drop their pairs."""
     leaks = _leaks(draft.pairs)
     if leaks and cfg.on_leak == "refuse":
         sources = draft.sources
@@ -210,27 +237,32 @@ def _separate(draft: _Draft, cfg: DataConfig) -> None:
             f"{found}\nNo ticket may be on two sides: with data.on_leak=drop such pairs are dropped from train"
             " (from dev, where test has the ticket)"
         )
+    _drop_shared(draft, "data.on_leak=drop")
+
+
+def _drop_shared(draft: _Draft, why: str) -> None:
+    """Drop the pairs that hold a ticket of another side, from the side that `APART` names first."""
     for side in ("dev", "train"):
-        held = [leak.held for leak in leaks if leak.side == side]
+        # Anew for train: dev may have lost the tickets that it shared with train.
+        held = [leak.held for leak in _leaks(draft.pairs) if leak.side == side]
         if held:
             dropped = np.logical_or.reduce(held)
             draft.pairs[side] = draft.pairs[side].take(np.flatnonzero(~dropped))
+            others = [each for each in ("dev", "test", "adversarial") if (side, each) in APART and each in draft.pairs]
             draft.notes.append(
-                f"{draft.sources[side]}: {dropped.sum()} of {len(dropped)} {side} pairs dropped (data.on_leak=drop):"
-                f" their tickets are in {'test' if side == 'dev' else 'dev or test'} too"
+                f"{draft.sources[side]}: {dropped.sum()} of {len(dropped)} {side} pairs dropped ({why}):"
+                f" their tickets are in {' or '.join(others)} too"
             )
-            # Dev may have lost the tickets that it shared with train.
-            leaks = _leaks(draft.pairs)
 
 
 def _cut_missing(draft: _Draft, cfg: DataConfig, training: bool) -> None:
-    given = draft.pairs.keys()
-    if "test" in given and not training:
-        return
-    missing = [side for side in SIDES if side not in given]
+    missing = [side for side in SIDES if side not in draft.pairs]
     if not missing:
         return
     donor = cfg.dev_from if missing == ["dev"] else "train" if "test" in missing else "test"
+    # What isn't trained needs no dev, but where training would cut one from test, less of test is left to judge by.
+    if not training and "test" not in missing and (missing, donor) != (["dev"], "test"):
+        return
     rest = "train" if "train" in missing else donor
     cut = [side for side in SIDES if side != rest and (side in missing or side == donor)]
     shares = {side: cfg.dev_share if side == "dev" else cfg.test_share for side in cut}
@@ -258,6 +290,9 @@ def _cut(draft: _Draft, cfg: DataConfig, donor: str, shares: dict[str, float]) -
         draft.pairs[side] = whole.take(of)
         draft.sources[side] = f"{source} ({side} part)"
         draft.origins[side] = f"{origin} {side} part, share={shares[side]:g} seed={cfg.seed}"
+    if "adversarial" in draft.pairs:
+        # These may share tickets with test, but not with what was now cut from it.
+        _drop_shared(draft, "after the cut")
 
 
 def _limit_train(draft: _Draft, cfg: DataConfig) -> None:

@@ -22,7 +22,17 @@ from sklearn.metrics import roc_auc_score
 
 from promax.config import ConfigError
 from promax.data import corpus
-from promax.data.corpus import Ticket, Truth, catalog, draw_pairs, generate, incident_text, phrases, writing
+from promax.data.corpus import (
+    Ticket,
+    Truth,
+    catalog,
+    draw_adversarial,
+    draw_pairs,
+    generate,
+    incident_text,
+    phrases,
+    writing,
+)
 from promax.data.pairs import Pairs, text_key
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -249,6 +259,23 @@ def test_the_mix_of_a_side(side: int, sides: tuple[Pairs, Pairs, Pairs], truths:
     assert 0.2 < np.mean(pairs.labels[: count // 5] == 1.0) < 0.6
 
 
+def test_the_adversarial_pairs_cross_and_share_recorded_categories(
+    tickets: list[Ticket], sides: tuple[Pairs, Pairs, Pairs], truths: dict[str, Truth]
+) -> None:
+    hard = draw_adversarial(tickets, train=2000, dev=500, test=1000, seed=0)
+    assert hard.category1 is not None and hard.category2 is not None
+    both = [(truths[a], truths[b]) for a, b in zip(hard.id1, hard.id2, strict=True)]
+    assert hard.labels.tolist() == [float(a.problem == b.problem) for a, b in both]
+    assert hard.labels.tolist() == [float(a != b) for a, b in zip(hard.category1, hard.category2, strict=True)]
+    assert len({frozenset(numbers) for numbers in zip(hard.id1, hard.id2, strict=True)}) == len(hard)
+    # Enough to judge by, of tickets that neither train nor dev has.
+    assert min((hard.labels == 1).sum(), (hard.labels == 0).sum()) >= 200
+    seen = {truths[number].family for pairs in sides[:2] for number in pairs.id1 + pairs.id2}
+    assert not seen & {truth.family for pair in both for truth in pair}
+    again = draw_adversarial(tickets, train=2000, dev=500, test=1000, seed=0)
+    assert again.fingerprint() == hard.fingerprint()
+
+
 def test_pairs_say_what_was_recorded(sides: tuple[Pairs, Pairs, Pairs], tickets: list[Ticket]) -> None:
     incidents = {ticket.incident.number: ticket.incident for ticket in tickets}
     test = sides[2]
@@ -282,7 +309,6 @@ def test_words_alone_do_not_solve_it(sides: tuple[Pairs, Pairs, Pairs]) -> None:
     assert 0.65 < roc_auc_score(test.labels == 1.0, tfidf_scores(test)) < 0.78
 
 
-@pytest.mark.slow
 def test_the_untuned_encoder_finds_it_hard_but_beats_words(sides: tuple[Pairs, Pairs, Pairs]) -> None:
     from sentence_transformers import SentenceTransformer
 

@@ -319,6 +319,15 @@ def test_a_test_side_cut_from_train_is_the_same_with_and_without_training() -> N
     assert trained.test.fingerprint() == untrained.test.fingerprint()
 
 
+def test_a_test_side_that_dev_is_cut_from_is_the_same_with_and_without_training() -> None:
+    names = {side: write(f"{side}.jsonl", apart(side, [1, 0] * 50)) for side in ("train", "test")}
+    trained, untrained = (load(files(**names, dev_from="test"), training=training) for training in (True, False))
+    assert len(trained.test) == 90
+    assert trained.test.fingerprint() == untrained.test.fingerprint()
+    assert trained.dev is not None and untrained.dev is not None
+    assert trained.dev.fingerprint() == untrained.dev.fingerprint()
+
+
 @pytest.mark.parametrize("donor", ["train", "test"])
 def test_dev_is_cut_from_the_side_that_the_config_names(donor: str) -> None:
     counts = {"train": 200, "test": 100}
@@ -495,3 +504,68 @@ def test_the_import_is_light() -> None:
     root = Path(__file__).resolve().parents[2]
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
     assert done.stdout.strip() == "[]"
+
+
+def write_adversarial(rows: list[Row], name: str = "adversarial.jsonl") -> str:
+    lines = [
+        json.dumps({"text1": a, "text2": b, "label": label, "category1": "Mail", "category2": "Network"})
+        for a, b, label in rows
+    ]
+    Path(name).write_text("\n".join(lines), encoding="utf-8")
+    return name
+
+
+def test_adversarial_pairs_come_from_their_own_file() -> None:
+    names = {side: write(f"{side}.jsonl", apart(side, [1, 0])) for side in ("train", "dev", "test")}
+    rows = [*apart("test", [1, 0]), *apart("hard", [1, 0])]  # tickets of test may be among them
+    splits = load(files(**names, adversarial=write_adversarial(rows)), training=True)
+    assert splits.adversarial is not None
+    assert splits.adversarial.text1 == [row[0] for row in rows]
+    assert splits.adversarial.category2 == ["Network"] * 4
+    assert [(side, len(pairs)) for side, pairs in splits.sides()] == [
+        ("train", 2),
+        ("dev", 2),
+        ("test", 2),
+        ("adversarial", 4),
+    ]
+    digest = hashlib.sha256(Path("adversarial.jsonl").read_bytes()).hexdigest()
+    assert splits.origins["adversarial"] == f"adversarial.jsonl sha256:{digest}"
+    assert told(splits) == []
+
+
+def test_adversarial_pairs_need_categories() -> None:
+    cfg = files(test=write("test.jsonl", apart("test", [1, 0])), adversarial=write("hard.jsonl", apart("hard", [1, 0])))
+    assert refusal(cfg, training=False) == (
+        "data.adversarial=hard.jsonl: no categories; must have the columns category1 and category2"
+    )
+
+
+def test_adversarial_pairs_share_no_ticket_with_what_is_learnt_from() -> None:
+    names = {side: write(f"{side}.jsonl", apart(side, [1, 0, 1, 0])) for side in ("train", "dev", "test")}
+    hard = write_adversarial([*apart("train", [1]), *apart("dev", [1]), *apart("hard", [1, 0])])
+    assert refusal(files(**names, adversarial=hard)).splitlines()[0] == (
+        "dev.jsonl (dev) and adversarial.jsonl (adversarial) share 2 tickets, in 1 of 4 dev pairs;"
+        " train.jsonl (train) and adversarial.jsonl (adversarial) share 2 tickets, in 1 of 4 train pairs"
+    )
+    splits = load(files(**names, adversarial=hard, on_leak="drop"), training=True)
+    assert [len(pairs) for _, pairs in splits.sides()] == [3, 3, 4, 4]
+    assert told(splits) == [
+        "dev.jsonl: 1 of 4 dev pairs dropped (data.on_leak=drop): their tickets are in test or adversarial too",
+        "train.jsonl: 1 of 4 train pairs dropped (data.on_leak=drop):"
+        " their tickets are in dev or test or adversarial too",
+    ]
+
+
+def test_what_is_cut_from_test_loses_the_tickets_of_adversarial_pairs() -> None:
+    names = {side: write(f"{side}.jsonl", apart(side, [1, 0] * 50)) for side in ("train", "test")}
+    # A third of the pairs of test, and so in all likelihood some of the ten that dev gets.
+    hard = write_adversarial([row for number, row in enumerate(apart("test", [1, 0] * 50)) if number % 3 == 0])
+    splits = load(files(**names, adversarial=hard, dev_from="test"), training=True)
+    assert splits.adversarial is not None and splits.dev is not None
+    assert (len(splits.test), len(splits.adversarial)) == (90, 34)
+    assert 0 < len(splits.dev) < 10
+    assert set(splits.dev.text1).isdisjoint(splits.adversarial.text1)
+    assert told(splits)[1] == (
+        f"test.jsonl (dev part): {10 - len(splits.dev)} of 10 dev pairs dropped (after the cut):"
+        " their tickets are in test or adversarial too"
+    )

@@ -53,6 +53,16 @@ def draw_pairs(tickets: Sequence[Ticket], train: int, dev: int, test: int, seed:
     return _pairs(drawn[0]), _pairs(drawn[1]), _pairs(drawn[2])
 
 
+def draw_adversarial(tickets: Sequence[Ticket], train: int, dev: int, test: int, seed: int) -> Pairs:
+    """Pairs for the adversarial diagnostic, from the families of test: up to as many as test has.
+
+    Half are the same problem under two recorded categories, half hard zeros under one; as many of each as the
+    tickets give. `draw_pairs` with the same numbers draws as if these were not drawn.
+    """
+    of_test = _deal_families(tickets, (train, dev, test), Random(f"pairs {seed}"))[_SIDES.index("test")]
+    return _pairs(_Side(of_test, Random(f"adversarial {seed}")).draw_adversarial(test))
+
+
 Row = tuple[Ticket, Ticket]
 Propose = Callable[[], "Row | None"]
 
@@ -98,6 +108,16 @@ class _Side:
         self._rng.shuffle(rows)
         return rows
 
+    def draw_adversarial(self, count: int) -> list[Row]:
+        """Up to `count` pairs, one half positive across categories, the other negative within one."""
+        if not self._tickets:
+            return []
+        taken: set[frozenset[str]] = set()
+        rows = self._accept(self._positive_across, count // 2, defaultdict(int), taken)
+        rows += self._accept(self._hard_within, count // 2, defaultdict(int), taken)
+        self._rng.shuffle(rows)
+        return rows
+
     def _accept(self, propose: Propose, quota: int, uses: dict[str, int], taken: set[frozenset[str]]) -> list[Row]:
         rows: list[Row] = []
         for _ in range(quota * _TRIES_PER_PAIR):
@@ -134,9 +154,21 @@ class _Side:
         second = self._rng.choice(self._groups[like])
         return None if second.truth.family == truth.family else (first, second)
 
+    def _positive_across(self) -> Row | None:
+        row = self._positive()
+        return None if row is None or _same_category(row) else row
+
+    def _hard_within(self) -> Row | None:
+        row = self._hard()
+        return row if row is not None and _same_category(row) else None
+
     def _random(self) -> Row | None:
         first, second = self._rng.choice(self._tickets), self._rng.choice(self._tickets)
         return None if label(first.truth, second.truth) != 0.0 else (first, second)
+
+
+def _same_category(row: Row) -> bool:
+    return row[0].incident.category == row[1].incident.category
 
 
 def _pairs(rows: list[Row]) -> Pairs:
