@@ -1,12 +1,16 @@
-"""The pictures of one run: score distributions, ROC and the learning curve. numpy in, matplotlib figures out."""
+"""The pictures of a run and of an audit: score distributions, ROC, the learning curve, rules that give the labels.
+
+numpy in, matplotlib figures out.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
@@ -23,11 +27,7 @@ def score_distributions(scores: NDArray[np.float64], labels: NDArray[np.float64]
     bins = np.linspace(min(0.0, float(scores.min())), 1.0, 41).tolist()
     # The cosine of two float32 unit vectors may pass 1 by its rounding.
     scores = np.minimum(scores, 1.0)
-    groups = [("label 0", labels <= 0.0, NEGATIVE), ("label 1", labels >= 1.0, POSITIVE)]
-    between = (labels > 0.0) & (labels < 1.0)
-    if between.any():
-        groups.insert(1, ("between", between, BASELINE))
-    for name, rows, colour in groups:
+    for name, rows, colour in _by_label(labels):
         if rows.any():
             axes.hist(scores[rows], bins=bins, alpha=0.55, color=colour, label=f"{name} ({int(rows.sum())})")
     axes.legend(frameon=False)
@@ -74,3 +74,70 @@ def _canvas(title: str, x: str, y: str) -> tuple[Figure, Axes]:
     axes.set(title=title, xlabel=x, ylabel=y)
     axes.spines[["top", "right"]].set_visible(False)
     return figure, axes
+
+
+def similarities(panels: Sequence[tuple[str, NDArray[np.float64], NDArray[np.float64]]], title: str) -> Figure:
+    """One histogram under the other on one axis: (name, scores (n,), labels (n,)), a colour a label as in
+    `score_distributions`. Each colour sums to 1, so that sets of different sizes can be compared; a stroke marks
+    its mean.
+    """
+    figure = Figure(figsize=(7.2, 1.1 + 1.35 * len(panels)), dpi=120, layout="constrained")
+    rows = figure.subplots(len(panels), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
+    lowest = min(0.0, *(float(scores.min()) for _, scores, _ in panels))
+    # Small classes in narrow bins are all spikes.
+    fewest = min(int(of.sum()) for _, _, labels in panels for _, of, _ in _by_label(labels) if of.any())
+    bins = np.linspace(lowest, 1.0, 51 if fewest >= 200 else 26).tolist()
+    for axes, (name, scores, labels) in zip(rows, panels, strict=True):
+        for kind, of, colour in _by_label(labels):
+            part = np.minimum(scores[of], 1.0)
+            if not len(part):
+                continue
+            share = np.full(len(part), 1 / len(part))
+            axes.hist(part, bins=bins, weights=share, alpha=0.5, color=colour, label=f"{kind} ({len(part)})")
+            axes.axvline(float(part.mean()), color=colour, linewidth=2)
+        axes.set_ylabel(name, rotation=0, ha="right", va="center")
+        axes.set_yticks([])
+        axes.spines[["top", "right", "left"]].set_visible(False)
+        axes.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    rows[0].set_title(title, loc="left")
+    rows[-1].set_xlabel("cosine of the pair, un-tuned encoder; strokes: means")
+    return figure
+
+
+def rules(found: Sequence[tuple[str, str, float, float, float]], bounds: Mapping[str, float], title: str) -> Figure:
+    """How well rules give the labels: (rule, side, ROC-AUC, low, high), a line a rule, a mark a side.
+
+    Where the whole interval is at or past the rule's bound, the mark is filled: the rule is a finding.
+    """
+    names = list(dict.fromkeys(rule for rule, *_ in found))
+    sides = list(dict.fromkeys(side for _, side, *_ in found))
+    figure = Figure(figsize=(7.2, 1.4 + 0.45 * len(names)), dpi=120, layout="constrained")
+    axes = figure.subplots()
+    colours = dict(zip(sides, (POSITIVE, NEGATIVE), strict=False))
+    for rule, side, value, low, high in found:
+        height = names.index(rule) + 0.24 * (sides.index(side) - (len(sides) - 1) / 2)
+        axes.plot([low, high], [height, height], color=colours[side], linewidth=2, solid_capstyle="butt")
+        face = colours[side] if low >= bounds[rule] else "white"
+        axes.plot([value], [height], "o", color=colours[side], markerfacecolor=face, markersize=6)
+    for number, rule in enumerate(names):
+        axes.plot([bounds[rule]] * 2, [number - 0.38, number + 0.38], color="black", linewidth=1)
+    axes.axvline(0.5, color=BASELINE, linestyle="--", linewidth=1, zorder=0)
+    axes.set(title=title, xlim=(0.35, 1.02))
+    axes.set_xlabel(
+        "ROC-AUC and its 99 % interval; dashed: chance\nfilled: all of the interval is past the rule's bound (black)"
+    )
+    axes.set_yticks(range(len(names)), names)
+    axes.invert_yaxis()
+    axes.spines[["top", "right"]].set_visible(False)
+    shown = [Line2D([], [], color=colours[side], linewidth=2, label=side) for side in sides]
+    axes.legend(handles=shown, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    return figure
+
+
+def _by_label(labels: NDArray[np.float64]) -> list[tuple[str, NDArray[np.bool_], str]]:
+    """What is drawn apart: label 0, label 1 and, where there is any, what lies between; mask and colour of each."""
+    groups = [("label 0", labels <= 0.0, NEGATIVE), ("label 1", labels >= 1.0, POSITIVE)]
+    between = (labels > 0.0) & (labels < 1.0)
+    if between.any():
+        groups.insert(1, ("between", between, BASELINE))
+    return groups
