@@ -2,7 +2,7 @@
 
 One thin layer over `mlflow.MlflowClient`, never the fluent API: no run is active by being the last
 one started, so parents, children and many workers need nothing special. `store` opens the record, `record`
-writes a run into it, `query` finds runs again.
+writes a run into it, `query` finds runs again, `sweep` keeps the run of a sweep.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
 os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
 
-from promax.tracking.ending import Terminated
+from promax.tracking.ending import Terminated, held_signals, status_and_reason
 from promax.tracking.query import (
     BASELINE_KEY,
     BASELINE_RUN,
@@ -29,6 +29,7 @@ from promax.tracking.query import (
 )
 from promax.tracking.record import DatasetRecord, Run, start_run, sweep_dead_runs
 from promax.tracking.store import Store, TrackingError, mask, open_store, serve_ui, ui_command
+from promax.tracking.sweep import close_sweep, finished_run, open_sweep
 
 # What MLflow logs as an error it also raises, and its copy shows SQL with its values.
 logging.getLogger("mlflow").setLevel(logging.CRITICAL)
@@ -42,15 +43,20 @@ __all__ = [
     "Store",
     "Terminated",
     "TrackingError",
+    "close_sweep",
     "find_baseline",
+    "finished_run",
     "get_run",
+    "held_signals",
     "mask",
     "open_store",
+    "open_sweep",
     "read_scores",
     "read_text",
     "runs_of",
     "serve_ui",
     "start_run",
+    "status_and_reason",
     "sweep_dead_runs",
     "ui_command",
 ]

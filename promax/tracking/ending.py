@@ -11,6 +11,7 @@ from types import FrameType
 from typing import Literal, NoReturn
 
 from promax.tracking.store import mask
+from promax.trial import Pruned
 
 LONGEST_REASON = 200
 
@@ -65,6 +66,8 @@ def status_and_reason(error: BaseException) -> tuple[Literal["KILLED", "FAILED"]
         return "KILLED", "interrupted (Ctrl-C)"
     if isinstance(error, Terminated):
         return "KILLED", "terminated (SIGTERM)"
+    if isinstance(error, Pruned):
+        return "KILLED", str(error)
     return "FAILED", _reason(error)
 
 
@@ -87,7 +90,7 @@ def _reason(error: BaseException) -> str:
 
 
 def _is_ours(module: str) -> bool:
-    return module.partition(".")[0] == "promax"
+    return module.partition(".")[0] == "promax" or module.startswith("hydra_plugins.promax_sweeper.")
 
 
 def _terminate(_number: int, _frame: FrameType | None) -> NoReturn:

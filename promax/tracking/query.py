@@ -19,6 +19,10 @@ from promax.tracking.store import Store, TrackingError
 BASELINE_KEY = "promax.baseline_key"
 BASELINE_RUN = "promax.baseline_run"
 
+# What a run is: a baseline, a tuned encoder, a sweep that has the runs of its trials under it, or an audit of pairs.
+KIND_TAG = "promax.kind"
+SWEEP, AUDIT = "sweep", "audit"
+
 # How many runs or studies MLflow is asked for at once.
 PAGE = 1000
 
@@ -49,7 +53,7 @@ def find_baseline(store: Store, study: str, key: str) -> RunInfo | None:
     within = [experiment_id for experiment_id, name in _studies(store).items() if name == study]
     condition = f"tags.`{BASELINE_KEY}` = '{key}' and attributes.status = 'FINISHED'"
     found = search(store, condition, experiments=within, at_most=1) if within else []
-    return _info(store, found[0], study) if found else None
+    return run_info(store, found[0], study) if found else None
 
 
 def get_run(store: Store, run_id: str) -> RunInfo:
@@ -67,11 +71,13 @@ def get_run(store: Store, run_id: str) -> RunInfo:
     if len(found) > 1:
         some = ", ".join(run.info.run_id[: len(run_id) + 4] for run in found[:2])
         raise ConfigError(f"run {run_id}: several runs start so, as {some}; give more digits")
-    return _info(store, found[0])
+    return run_info(store, found[0])
 
 
 def runs_of(store: Store, study: str) -> list[RunInfo]:
-    """All runs of a study: the finished ones first, and within each kind the newest first.
+    """All runs of a study that have an encoder: the finished ones first, and within each kind the newest first.
+
+    The runs of sweeps themselves and of audits are left out.
 
     Raises:
         ConfigError: no such study.
@@ -81,7 +87,8 @@ def runs_of(store: Store, study: str) -> list[RunInfo]:
     if not ids:
         known = ", ".join(sorted(name for name in studies.values() if name != "Default")) or "none yet"
         raise ConfigError(f"study {study}: not in the record; studies: {known} (store {store.label})")
-    runs = [_info(store, run, study) for run in search(store, "", experiments=ids)]
+    found = search(store, "", experiments=ids)
+    runs = [run_info(store, run, study) for run in found if run.data.tags.get(KIND_TAG) not in (SWEEP, AUDIT)]
     return sorted(runs, key=lambda run: (run.status != "FINISHED", -run.start_time.timestamp()))
 
 
@@ -101,7 +108,7 @@ def read_text(store: Store, run_id: str, path: str) -> str:
             raise ConfigError(f"run {run_id}: its {path} can't be read: {error}") from None
 
 
-def read_scores(store: Store, run_id: str, side: Literal["dev", "test"] = "test") -> ScoreTable:
+def read_scores(store: Store, run_id: str, side: Literal["dev", "test", "adversarial"] = "test") -> ScoreTable:
     """The per-pair scores that a run wrote for one side.
 
     Raises:
@@ -151,7 +158,8 @@ def _studies(store: Store) -> dict[str, str]:
                 return studies
 
 
-def _info(store: Store, run: MlflowRun, study: str | None = None) -> RunInfo:
+def run_info(store: Store, run: MlflowRun, study: str | None = None) -> RunInfo:
+    """MLflow's run as ours; `study` spares asking for its experiment's name."""
     if study is None:
         with store.talking():
             study = store.client.get_experiment(run.info.experiment_id).name

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Literal
 
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 
+from promax.process import has_died, this_process
 from promax.scores import ScoreTable
 from promax.tracking.ending import held_signals, status_and_reason, termination_raises
-from promax.tracking.process import has_died, this_process
 from promax.tracking.query import search
 from promax.tracking.store import Store, TrackingError, mask
 
@@ -45,7 +45,7 @@ class DatasetRecord:
 
     name: str
     digest: str
-    context: Literal["train", "dev", "test"]
+    context: Literal["train", "dev", "test", "adversarial"]
     source_type: Literal["local", "hugging_face", "code"]
     source: str
     profile: Mapping[str, int | float | str]
@@ -111,7 +111,7 @@ class Run:
         with self.store.talking():
             self.store.client.log_figure(self.run_id, figure, path)
 
-    def log_scores(self, side: Literal["dev", "test"], table: ScoreTable) -> None:
+    def log_scores(self, side: Literal["dev", "test", "adversarial"], table: ScoreTable) -> None:
         """Write the per-pair scores of one side as scores/<side>.csv, from which its metrics are computed again."""
         with self.store.talking():
             self.store.client.log_text(self.run_id, table.to_csv(), f"scores/{side}.csv")
@@ -157,7 +157,7 @@ def start_run(
     """
     with termination_raises():
         sweep_dead_runs(store)
-        run = _create(store, study, name, {**tags, **({PARENT_TAG: parent} if parent else {})})
+        run = create_run(store, study, name, {**tags, **({PARENT_TAG: parent} if parent else {})})
         try:
             run.log_params(params)
             yield run
@@ -187,7 +187,8 @@ def sweep_dead_runs(store: Store) -> list[str]:
     return swept
 
 
-def _create(store: Store, study: str, name: str, tags: Mapping[str, object]) -> Run:
+def create_run(store: Store, study: str, name: str, tags: Mapping[str, object]) -> Run:
+    """A run that belongs to this process, and that nothing closes but its process' death."""
     texts = {key: _as_text(f"tag {key}", value, LONGEST_TAG) for key, value in tags.items()}
     experiment = store.experiment_id(study)
     with store.talking():

@@ -115,6 +115,8 @@ def open_store(uri: str | None = None) -> Store:
             _create_sqlite(_sqlite_file(address), str(artifacts))
             _probe_database(address)
         elif _scheme(address) in DATABASES:
+            # Left to itself, SQLAlchemy 2.0 looks for psycopg2 and 2.1 for psycopg.
+            address = re.sub(r"^postgresql://", "postgresql+psycopg://", address)
             _probe_database(address)
             _create_schema(address, mlruns)
         else:

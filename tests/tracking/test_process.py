@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from promax.tracking import RunInfo, Store, get_run, start_run, sweep_dead_runs
-from promax.tracking.process import has_died, this_process
+from promax.process import has_died, this_process
 
 TRAINING = """
 import time

@@ -1,0 +1,1 @@
+"""promax's Optuna sweeper for Hydra: hydra/sweeper=promax_optuna."""

@@ -1,0 +1,67 @@
+"""Optuna's figures of a study: each as PNG, all of them on one HTML page that needs no network."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import optuna
+from optuna.importance import PedAnovaImportanceEvaluator
+
+# Name -> the function of optuna.visualization and of optuna.visualization.matplotlib, and its arguments.
+_ONE_OBJECTIVE: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
+    "history": ("plot_optimization_history", dict),
+    "importances": ("plot_param_importances", lambda: {"evaluator": PedAnovaImportanceEvaluator()}),
+    "slice": ("plot_slice", dict),
+    "contour": ("plot_contour", dict),
+    "curves": ("plot_intermediate_values", dict),
+}
+_SEVERAL: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {"pareto": ("plot_pareto_front", dict)}
+
+
+def draw(study: optuna.Study, folder: Path) -> list[str]:
+    """Write figures/*.png and study.html into `folder`; return why a figure is missing, a line each."""
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figures = folder / "figures"
+    figures.mkdir(parents=True, exist_ok=True)
+    page: list[str] = []
+    missing: list[str] = []
+    for name, (function, arguments) in (_ONE_OBJECTIVE if len(study.directions) == 1 else _SEVERAL).items():
+        if name == "contour" and len(_searched(study)) < 2:
+            continue
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                _png(getattr(optuna.visualization.matplotlib, function)(study, **arguments()), figures / f"{name}.png")
+                page.append(_div(getattr(optuna.visualization, function)(study, **arguments()), name, first=not page))
+            except (ValueError, RuntimeError) as error:
+                missing.append(f"no figure {name}: {str(error).splitlines()[0]}")
+            finally:
+                plt.close("all")
+    title = escape(study.study_name)
+    html = f"<!doctype html><meta charset=utf-8><title>{title}</title><h1>{title}</h1>\n" + "\n".join(page)
+    fresh = folder / ".study.html.new"
+    fresh.write_text(html, encoding="utf-8")
+    fresh.replace(folder / "study.html")
+    return missing
+
+
+def _png(axes: Any, file: Path) -> None:
+    """Axes, or an array of them where there is one for each parameter."""
+    first = axes.flat[0] if hasattr(axes, "flat") else axes
+    first.figure.savefig(file, dpi=110, bbox_inches="tight")
+
+
+def _div(figure: Any, name: str, *, first: bool) -> str:
+    """The figure for a page; the first brings plotly's own script along."""
+    return str(figure.to_html(full_html=False, include_plotlyjs=first, div_id=name))
+
+
+def _searched(study: optuna.Study) -> set[str]:
+    return {name for trial in study.get_trials(deepcopy=False) for name in trial.params}

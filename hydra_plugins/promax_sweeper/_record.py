@@ -1,0 +1,203 @@
+"""What a study leaves: its own run in MLflow, figures, the best settings as an override file."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import optuna
+import yaml
+from optuna.distributions import FloatDistribution, IntDistribution
+from optuna.trial import FrozenTrial
+
+from hydra_plugins.promax_sweeper import _plots
+from hydra_plugins.promax_sweeper._study import REASON, RETRY_OF, RUNS, SAME_AS, Study
+from hydra_plugins.promax_sweeper._subject import Subject
+
+# A float this close to an end, as a share of its range, is at the end; no draw hits it exactly.
+NEAR = 0.02
+
+
+@contextmanager
+def opened(study: Study, subject: Subject) -> Iterator[str | None]:
+    """The sweep's own run, open for the length of the block; None where the task is not recorded.
+
+    Runs that dead workers left open are closed at its end, as no run of a trial may follow that would do it.
+    """
+    if subject.study is None:
+        yield None
+        return
+    from promax.tracking import (
+        close_sweep,
+        held_signals,
+        open_store,
+        open_sweep,
+        status_and_reason,
+        sweep_dead_runs,
+    )
+
+    store = open_store(subject.tracking_uri)
+    # Commands that begin together find one run, not make one each.
+    with study.storage.turn():
+        run = open_sweep(store, study.name, study.name, _params(study))
+    try:
+        yield run.run_id
+    except BaseException as error:
+        with held_signals(unless=store.is_server):
+            sweep_dead_runs(store)
+            close_sweep(run, *status_and_reason(error))
+        raise
+    with held_signals(unless=store.is_server):
+        sweep_dead_runs(store)
+        close_sweep(run, "FINISHED")
+
+
+def write(study: Study, subject: Subject, run_id: str | None, folder: Path) -> None:
+    """Print what was found, and put figures, trials and the best settings into `folder` and the sweep's own run."""
+    standing, best = study.standing(), study.best()
+    print(
+        f"study {study.name}: {standing.settled} trials: {standing.complete} complete, {standing.pruned} pruned, "
+        f"{standing.failed} failed"
+    )
+    _write_whole(folder / "trials.csv", _trials_csv(study))
+    if best is None:
+        return
+    _write_whole(folder / "best.yaml", override_file(study, best))
+    shares = importances(study)
+    for line in [*_findings(study, best, shares), *_plots.draw(study.optuna, folder)]:
+        print(line)
+    print(f"run the best again: promax train @{folder / 'best.yaml'}\nfigures of all trials: {folder / 'study.html'}")
+    print(f"browse the study: optuna-dashboard {study.storage.label}")
+    if run_id is None:
+        return
+    from promax.tracking import Run, open_store
+
+    run = Run(open_store(subject.tracking_uri), run_id)
+    run.set_tags({"promax.best_trial": best.number, "promax.best_run": (best.user_attrs.get(RUNS) or ["none"])[-1]})
+    values = {f"best/{name}": value for name, value in zip(study.options.objective, best.values, strict=True)}
+    counts = {f"trials/{name}": float(getattr(standing, name)) for name in ("complete", "pruned", "failed")}
+    run.log_metrics({**values, **counts, **{f"importance/{key}": share for key, share in shares.items()}})
+    for name in ("trials.csv", "best.yaml", "study.html"):
+        run.log_artifact(folder / name)
+    run.log_artifact(folder / "figures", "figures")
+
+
+def override_file(study: Study, trial: FrozenTrial) -> str:
+    """A trial's overrides as YAML that `promax train @FILE` takes."""
+    shown = ", ".join(f"{name} {value:.4f}" for name, value in zip(study.options.objective, trial.values, strict=True))
+    head = f"# Study {study.name}, trial {trial.number}: {shown}. Run it: promax train @best.yaml\n"
+    return head + yaml.safe_dump(study.space.overrides(trial.params), allow_unicode=True, width=10_000)
+
+
+def importances(study: Study) -> dict[str, float]:
+    """Each parameter's share in what makes a trial good (PED-ANOVA, Watanabe et al. 2023); empty where undefined."""
+    # Of several objectives the first; PED-ANOVA takes lower for better.
+    sign = -1 if study.options.direction[0] == "maximize" else 1
+    target = None if len(study.options.objective) == 1 else lambda trial: sign * trial.values[0]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = optuna.importance.get_param_importances(
+                study.optuna, evaluator=optuna.importance.PedAnovaImportanceEvaluator(), target=target
+            )
+    except (ValueError, RuntimeError):  # too few trials, or all of them equal
+        return {}
+    return {key: share for key, share in found.items() if math.isfinite(share)}
+
+
+def at_an_end(study: Study, trial: FrozenTrial) -> list[str]:
+    """Which of a trial's numbers lie at an end of their range, so that better ones may lie beyond it."""
+    found = []
+    for key, parameter in study.space.parameters.items():
+        each = parameter.distribution
+        if not isinstance(each, IntDistribution | FloatDistribution) or each.low == each.high:
+            continue
+        scale = math.log if each.log else float
+        place = (scale(trial.params[key]) - scale(each.low)) / (scale(each.high) - scale(each.low))
+        margin = 0.0 if parameter.values is not None or isinstance(each, IntDistribution) else NEAR
+        if place <= margin or place >= 1 - margin:
+            side = "lower" if place <= margin else "upper"
+            found.append(f"{key}={trial.params[key]:g} is at the {side} end of {each.low:g} to {each.high:g}")
+    return found
+
+
+def _findings(study: Study, best: FrozenTrial, shares: Mapping[str, float]) -> list[str]:
+    values = ", ".join(f"{name} {value:.4f}" for name, value in zip(study.options.objective, best.values, strict=True))
+    spread = best.user_attrs.get("spread")
+    over = f" (mean of {len(study.options.seeds)} seeds, standard deviation {spread[0]:.4f})" if spread else ""
+    words = " ".join(f"{key}={each.text(best.params[key])}" for key, each in study.space.parameters.items())
+    lines = [f"best: trial {best.number}, {values}{over}: {words}"]
+    if shares:
+        lines.append("importance: " + ", ".join(f"{key} {share:.2f}" for key, share in shares.items()))
+    lines += [f"warning: {each}; widen it, the best may lie beyond" for each in at_an_end(study, best)]
+    return lines
+
+
+def _trials_csv(study: Study) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    keys = list(study.space.parameters)
+    writer.writerow(
+        [
+            "trial",
+            "state",
+            *keys,
+            *study.options.objective,
+            "spread",
+            "epochs",
+            "seconds",
+            "reason",
+            "retry_of",
+            "same_as",
+            "runs",
+        ]
+    )
+    for trial in study.trials():
+        attrs = trial.user_attrs
+        seconds = f"{trial.duration.total_seconds():.1f}" if trial.duration is not None else ""
+        values = [repr(value) for value in trial.values or ()] or [""] * len(study.options.objective)
+        spread = " ".join(f"{each:.6f}" for each in attrs.get("spread", ()))
+        settings = [trial.params.get(key, "") for key in keys]
+        more = [attrs.get(key, "") for key in (REASON, RETRY_OF, SAME_AS)]
+        epochs = len(trial.intermediate_values)
+        writer.writerow(
+            [
+                trial.number,
+                trial.state.name,
+                *settings,
+                *values,
+                spread,
+                epochs,
+                seconds,
+                *more,
+                " ".join(attrs.get(RUNS, ())),
+            ]
+        )
+    return text.getvalue()
+
+
+def _write_whole(file: Path, text: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    fresh = file.with_name(f".{file.name}.new")
+    fresh.write_text(text, encoding="utf-8")
+    fresh.replace(file)
+
+
+def _params(study: Study) -> dict[str, object]:
+    options = study.options
+    return {
+        **{f"space.{key}": text for key, text in study.space.canonical().items()},
+        "sampler": options.sampler,
+        "sampler_options": options.sampler_options or None,
+        "sampler_seed": options.seed,
+        "pruner": options.pruner,
+        "pruner_options": options.pruner_options or None,
+        "objective": ", ".join(options.objective),
+        "direction": ", ".join(options.direction),
+        "seeds": options.seeds or None,
+    }

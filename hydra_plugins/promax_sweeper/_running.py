@@ -1,0 +1,164 @@
+"""One trial, run: composed, handed to the task, watched, judged."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from hydra.core.utils import JobReturn, JobStatus, run_job
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, open_dict
+from optuna.trial import Trial
+
+from hydra_plugins.promax_sweeper._options import Options
+from hydra_plugins.promax_sweeper._space import Space
+from hydra_plugins.promax_sweeper._study import RUNS, Study
+from promax import trial as hook
+from promax.trial import SWEEP_TAG, TRIAL_TAG, Pruned
+
+if TYPE_CHECKING:
+    from promax.tracking import Store
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every trial of a sweep has in common; it travels to the workers."""
+
+    task: TaskFunction
+    context: HydraContext
+    config: DictConfig
+    options: Options
+    space: Space
+
+    def run(self, number: int, overrides: Sequence[str]) -> JobReturn:
+        """What a launcher does for a job: compose it, and run it under its number and in its folder."""
+        composed = self.context.config_loader.load_sweep_config(self.config, list(overrides))
+        with open_dict(composed):
+            composed.hydra.job.id = str(number)
+            composed.hydra.job.num = number
+        return run_job(
+            hydra_context=self.context,
+            task_function=self.task,
+            config=composed,
+            job_dir_key="hydra.sweep.dir",
+            job_subdir_key="hydra.sweep.subdir",
+        )
+
+
+@dataclass(frozen=True)
+class Record:
+    """Where the trials' runs are recorded: MLflow's experiment, and the id of the sweep's own run."""
+
+    store: Store
+    experiment: str
+    parent: str
+
+
+@dataclass
+class RunningTrial:
+    """What a run sees of its trial; see `promax.trial.Trial`. Without `reports`, no epoch is judged."""
+
+    trial: Trial
+    options: Options
+    tags: Mapping[str, str]
+    parent: str | None
+    reports: bool
+
+    def opened(self, run_id: str) -> None:
+        self.trial.set_user_attr(RUNS, [*self.trial.user_attrs.get(RUNS, []), run_id])
+
+    def report(self, metrics: Mapping[str, float], epoch: int) -> None:
+        name = self.options.objective[0]
+        if not self.reports or (name not in metrics and self.options.pruner == "none"):
+            return
+        if name not in metrics:
+            raise RuntimeError(
+                f"{name} is not measured after an epoch, only {', '.join(metrics)}; set hydra.sweeper.pruner=none"
+            )
+        if math.isnan(metrics[name]):
+            return
+        self.trial.report(metrics[name], epoch)
+        if self.trial.should_prune():
+            raise Pruned(f"pruned after epoch {epoch}: {name} {metrics[name]:.4f} ({self.options.pruner})")
+
+
+@dataclass
+class TrialRun:
+    """One trial from its first seed to its value; `jobs` are those that Hydra ran for it."""
+
+    job: Job
+    study: Study
+    trial: Trial
+    record: Record | None
+    jobs: list[JobReturn] = field(default_factory=list)
+
+    def values(self) -> list[float]:
+        """The value of each objective: the mean over the seeds, NaN where a run has none.
+
+        Raises:
+            Pruned: after an epoch, or after some of the seeds.
+            Exception: whatever the task raised.
+        """
+        options = self.job.options
+        seeds: list[int | None] = list(options.seeds) or [None]
+        found: list[list[float]] = []
+        for position, seed in enumerate(seeds):
+            found.append(self._values_with(seed, first=position == 0))
+            if options.pruner == "wilcoxon" and not math.isnan(found[-1][0]):
+                self.trial.report(found[-1][0], position)
+                if position + 1 < len(seeds) and self.trial.should_prune():
+                    raise Pruned(f"pruned after {position + 1} of {len(seeds)} seeds (wilcoxon)")
+        if len(seeds) > 1:
+            self.trial.set_user_attr("values", found)
+            self.trial.set_user_attr("spread", [statistics.stdev(each) for each in zip(*found, strict=True)])
+        return [statistics.fmean(each) for each in zip(*found, strict=True)]
+
+    def _values_with(self, seed: int | None, *, first: bool) -> list[float]:
+        tags = {SWEEP_TAG: self.study.name, TRIAL_TAG: str(self.trial.number)}
+        left = self._left_by_the_dead(seed, tags)
+        if left is not None:
+            return left
+        judged = first and len(self.job.options.objective) == 1 and self.job.options.pruner != "wilcoxon"
+        parent = self.record.parent if self.record is not None else None
+        overrides = self.job.space.overrides(self.trial.params) + ([f"seed={seed}"] if seed is not None else [])
+        with hook.running(RunningTrial(self.trial, self.job.options, tags, parent, judged)):
+            done = self.job.run(self.trial.number, overrides)
+        # Not its `return_value`, which prints a line before it raises.
+        result = done._return_value
+        if done.status != JobStatus.COMPLETED:
+            raise result
+        self.jobs.append(done)
+        return _numbers(result, self.job.options.objective)
+
+    def _left_by_the_dead(self, seed: int | None, tags: Mapping[str, str]) -> list[float] | None:
+        """What a run reached that was finished by a worker that died before it could tell; it is this trial's now."""
+        lost = self.study.ancestors(self.trial)
+        if self.record is None or not lost:
+            return None
+        from promax.tracking import Run, finished_run
+
+        run = finished_run(self.record.store, self.record.experiment, self.study.name, lost, seed)
+        if run is None:
+            return None
+        Run(self.record.store, run.run_id).set_tags(tags)
+        self.trial.set_user_attr(RUNS, [*self.trial.user_attrs.get(RUNS, []), run.run_id])
+        return [run.metrics.get(name, math.nan) for name in self.job.options.objective]
+
+
+def _numbers(result: object, objective: Sequence[str]) -> list[float]:
+    """What a task returned, as one number for each objective: metrics by name, or the numbers themselves."""
+    if isinstance(result, Mapping):
+        missing = [name for name in objective if name not in result]
+        if missing:
+            raise RuntimeError(f"the run has no {missing[0]}; it has {', '.join(map(str, result))}")
+        return [float(result[name]) for name in objective]
+    returned = list(result) if isinstance(result, list | tuple) else [result]
+    numbers = [float(each) for each in returned if isinstance(each, int | float)]
+    if not len(returned) == len(numbers) == len(objective):
+        raise RuntimeError(
+            f"the task returned {type(result).__name__}, not a number for each of {len(objective)} objectives"
+        )
+    return numbers

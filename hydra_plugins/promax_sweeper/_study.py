@@ -1,0 +1,224 @@
+"""A study in its storage: what is settled, what is left, who works on what.
+
+Every trial ends in one of three ways that count towards the total: COMPLETE, PRUNED, or FAIL with a
+reason. A FAIL without one is a trial whose worker died or was stopped; it does not count, and its
+setting is queued again. Each step leaves the storage such that the next worker can go on from it,
+wherever the process is killed.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
+from optuna.storages import fail_stale_trials
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from hydra_plugins.promax_sweeper._methods import make_pruner, make_sampler
+from hydra_plugins.promax_sweeper._options import DEFAULT_TRIALS, Options
+from hydra_plugins.promax_sweeper._space import Space, Value
+from hydra_plugins.promax_sweeper._storage import Storage
+from promax.process import has_died, this_process
+
+# User attributes of a trial.
+WORKER, REASON, STOPPED = "worker", "reason", "stopped"
+RETRY_OF, ATTEMPT, SAME_AS, RUNS = "retry_of", "attempt", "same_as", "runs"
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How many trials are what."""
+
+    total: int
+    complete: int
+    pruned: int
+    failed: int
+    running: int
+
+    @property
+    def settled(self) -> int:
+        return self.complete + self.pruned + self.failed
+
+    @property
+    def done(self) -> bool:
+        return self.settled >= self.total
+
+
+class Study:
+    """One worker's hold on a study that other workers may share."""
+
+    def __init__(self, storage: Storage, name: str, options: Options, space: Space) -> None:
+        self.storage, self.name, self.options, self.space = storage, name, options, space
+        self.optuna = optuna.load_study(study_name=name, storage=storage.rdb, pruner=make_pruner(options))
+        self.total = total_of(options, space)
+
+    def take(self) -> Trial | None:
+        """The next trial to run, None where none is left to take or too many have failed.
+
+        A setting that is finished already gets that result at once, and the next one is drawn.
+        """
+        with self.storage.turn():
+            while True:
+                self._requeue_lost()
+                standing = self.standing()
+                if standing.settled + standing.running >= self.total or self.gave_up():
+                    return None
+                self.optuna.sampler = make_sampler(self.options, len(self.trials()))
+                with warnings.catch_warnings():
+                    # That heartbeats are for `optimize` alone: they are our own.
+                    warnings.simplefilter("ignore")
+                    trial = self.optuna.ask(self.space.distributions)
+                twin = self._finished_twin(trial)
+                if twin is None:
+                    self.storage.rdb.record_heartbeat(trial._trial_id)
+                    # Last: a running trial without it was lost on the way here.
+                    trial.set_user_attr(WORKER, this_process())
+                    return trial
+                self._settle_as(trial, twin)
+
+    def enqueue(self, points: Sequence[Mapping[str, Value]]) -> None:
+        """Queue settings that are not in the study yet, in this order."""
+        known = [self.setting(trial) for trial in self.trials()]
+        for point in points:
+            if point not in known:
+                self.optuna.enqueue_trial(dict(point))
+                known.append(dict(point))
+
+    def complete(self, trial: Trial, values: Sequence[float]) -> None:
+        self._end(trial, TrialState.COMPLETE, values, {})
+
+    def prune(self, trial: Trial) -> None:
+        self._end(trial, TrialState.PRUNED, None, {})
+
+    def fail(self, trial: Trial, reason: str) -> None:
+        self._end(trial, TrialState.FAIL, None, {REASON: reason})
+
+    def stop(self, trial: Trial) -> None:
+        """Give a trial back that its worker was told to stop."""
+        self._end(trial, TrialState.FAIL, None, {STOPPED: True})
+
+    def trials(self) -> list[FrozenTrial]:
+        return self.optuna.get_trials(deepcopy=False)
+
+    def best(self) -> FrozenTrial | None:
+        """The best completed trial by the first objective, the earliest of equals; None where none completed."""
+        complete = [trial for trial in self.trials() if trial.state == TrialState.COMPLETE]
+        sign = 1 if self.options.direction[0] == "maximize" else -1
+        return max(complete, key=lambda trial: sign * trial.values[0], default=None)
+
+    def standing(self) -> Standing:
+        trials = self.trials()
+        retried = {trial.user_attrs.get(RETRY_OF) for trial in trials}
+        states = [trial.state for trial in trials]
+        return Standing(
+            total=self.total,
+            complete=states.count(TrialState.COMPLETE),
+            pruned=states.count(TrialState.PRUNED),
+            failed=sum(self._failed(trial) and trial.number not in retried for trial in trials),
+            running=states.count(TrialState.RUNNING),
+        )
+
+    def gave_up(self) -> bool:
+        """Whether more trials failed than `max_failure_rate` allows."""
+        return self.standing().failed > self.options.max_failure_rate * self.total
+
+    def reasons(self) -> list[str]:
+        """Why trials failed, the latest first."""
+        failed = [trial for trial in self.trials() if self._failed(trial)]
+        return [str(trial.user_attrs.get(REASON, "its worker died")) for trial in reversed(failed)]
+
+    def ancestors(self, trial: Trial) -> list[int]:
+        """The numbers of the lost trials that this one repeats, the latest first."""
+        by_number = {each.number: each for each in self.trials()}
+        found: list[int] = []
+        number = trial.user_attrs.get(RETRY_OF)
+        while number is not None:
+            found.append(number)
+            number = by_number[number].user_attrs.get(RETRY_OF)
+        return found
+
+    def setting(self, trial: FrozenTrial) -> dict[str, Any] | None:
+        """A trial's parameters; None where its worker died before they were all drawn."""
+        fixed = trial.system_attrs.get("fixed_params")
+        found = dict(fixed if fixed is not None else trial.params)
+        return found if found.keys() == self.space.parameters.keys() else None
+
+    def requeue_lost(self, *, stopped: bool = False) -> None:
+        """Queue again what dead workers left; `stopped` says that they were told to end, so that it is no retry."""
+        with self.storage.turn():
+            self._requeue_lost(stopped=stopped)
+
+    def _requeue_lost(self, *, stopped: bool = False) -> None:
+        for trial in self.optuna.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            worker = trial.user_attrs.get(WORKER)
+            started = trial.datetime_start
+            # Whose turn it is sees no trial on its way to another worker.
+            if worker is None or (started is not None and has_died(worker, started.timestamp())):
+                if stopped:
+                    self.storage.rdb.set_trial_user_attr(trial._trial_id, STOPPED, True)
+                self.optuna.tell(trial.number, state=TrialState.FAIL)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            fail_stale_trials(self.optuna)
+        trials = self.trials()
+        retried = {trial.user_attrs.get(RETRY_OF) for trial in trials}
+        for trial in trials:
+            setting = self.setting(trial)
+            lost = trial.state == TrialState.FAIL and not self._failed(trial) and trial.number not in retried
+            if lost and setting is not None:
+                self.optuna.enqueue_trial(setting, {RETRY_OF: trial.number, ATTEMPT: _attempts(trial)})
+
+    def _failed(self, trial: FrozenTrial) -> bool:
+        """Whether a trial failed for good: for a reason of its own, or with its last allowed worker."""
+        if trial.state != TrialState.FAIL:
+            return False
+        if REASON in trial.user_attrs:
+            return True
+        return self.setting(trial) is not None and _attempts(trial) > self.options.max_retries
+
+    def _finished_twin(self, trial: Trial) -> FrozenTrial | None:
+        ended = (TrialState.COMPLETE, TrialState.PRUNED)
+        same = (each for each in self.trials() if each.state in ended and each.params == trial.params)
+        return next(same, None)
+
+    def _settle_as(self, trial: Trial, twin: FrozenTrial) -> None:
+        trial.set_user_attr(SAME_AS, twin.number)
+        if len(self.options.objective) == 1:
+            for step, value in twin.intermediate_values.items():
+                trial.report(value, step)
+        complete = twin.state == TrialState.COMPLETE
+        self.optuna.tell(trial, twin.values if complete else None, state=twin.state)
+        _logger.info("trial %d: same setting as trial %d, taken over", trial.number, twin.number)
+
+    def _end(
+        self, trial: Trial, state: TrialState, values: Sequence[float] | None, attrs: Mapping[str, object]
+    ) -> None:
+        try:
+            for key, value in attrs.items():
+                trial.set_user_attr(key, value)
+            self.optuna.tell(trial, list(values) if values is not None else None, state=state)
+        except (UpdateFinishedTrialError, ValueError):
+            if self.optuna.get_trials(deepcopy=False)[trial.number].state == TrialState.RUNNING:
+                raise
+            # Its signs of life failed to reach the storage for too long; another worker has it now.
+            _logger.warning("trial %d: was taken for dead and given to another worker", trial.number)
+
+
+def total_of(options: Options, space: Space) -> int:
+    """The study's total of trials."""
+    if options.sampler != "grid":
+        return options.n_trials or DEFAULT_TRIALS
+    size = sum(1 for _ in space.grid())
+    return min(options.n_trials or size, size)
+
+
+def _attempts(trial: FrozenTrial) -> int:
+    """How many workers have died of, or with, this setting; one that was told to stop is none."""
+    return int(trial.user_attrs.get(ATTEMPT, 0)) + (STOPPED not in trial.user_attrs)

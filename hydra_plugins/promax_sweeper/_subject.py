@@ -1,0 +1,80 @@
+"""What a sweep knows of the task it sweeps: promax's own runs, or any other Hydra application."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hydra.types import HydraContext
+from omegaconf import DictConfig, OmegaConf
+
+from hydra_plugins.promax_sweeper._space import Space
+from promax.config import Config, build, flatten
+
+# What says where and how a study is carried out, not which: other machines may have it otherwise.
+_ELSEWHERE = re.compile(r"(study|device|tracking\..*|data\.(train|dev|test|path))")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The task at one point of the search space.
+
+    `settings` is what is fixed, in dotted keys; `data` the fingerprints of its pairs, `notes` what to tell of them;
+    `study` MLflow's experiment, None where the task is not one of promax's, which is then not recorded either.
+    """
+
+    settings: Mapping[str, Any]
+    data: Mapping[str, str]
+    study: str | None
+    tracking_uri: str | None
+    notes: tuple[str, ...] = ()
+
+    def filed_under(self, name: str, space: Space) -> Space:
+        """The space with the runs of all trials filed under the study's name."""
+        if self.study is None:
+            return space
+        word = f"study={name}" if re.fullmatch(r"[\w.-]+", name) else f"study='{name}'"
+        kept = [each for each in space.words if not (isinstance(each, str) and each.startswith("study="))]
+        return dataclasses.replace(space, words=(*kept, word))
+
+
+def subject_of(context: HydraContext, config: DictConfig, space: Space) -> Subject:
+    """Compose the corners of the space, so that what can't be composed is refused before there is a study.
+
+    Raises:
+        ConfigError: a value that the schema of promax refuses, or pairs that can't be read.
+        HydraException: a corner that can't be composed.
+    """
+    composed = [context.config_loader.load_sweep_config(config, words) for words in space.corners()]
+    for each in composed:
+        OmegaConf.set_struct(each, False)
+        each.pop("hydra")
+    first = composed[0]
+    if not {field.name for field in dataclasses.fields(Config)} <= {str(key) for key in first}:
+        plain = OmegaConf.to_container(first, resolve=False)
+        return Subject(_flat("", plain), {}, None, None)
+    configs = [build(each, Config) for each in composed]
+    from promax.data.splits import load
+
+    cfg = configs[0]
+    splits = load(cfg.data, training=True)
+    sides = {"train": splits.train, "dev": splits.dev, "test": splits.test}
+    return Subject(
+        settings={key: value for key, value in flatten(cfg).items() if not _ELSEWHERE.fullmatch(key)},
+        data={side: pairs.fingerprint() for side, pairs in sides.items() if pairs is not None},
+        study=cfg.study,
+        tracking_uri=cfg.tracking.uri,
+        notes=tuple(splits.notes),
+    )
+
+
+def _flat(prefix: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {prefix: value}
+    found: dict[str, Any] = {}
+    for key, inner in value.items():
+        found |= _flat(f"{prefix}.{key}" if prefix else str(key), inner)
+    return found

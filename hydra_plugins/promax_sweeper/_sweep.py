@@ -1,0 +1,177 @@
+"""The whole of one sweep, top to bottom: space, checks, study, workers, record."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+
+from hydra_plugins.promax_sweeper import _record
+from hydra_plugins.promax_sweeper._identity import identity, open_study
+from hydra_plugins.promax_sweeper._methods import check
+from hydra_plugins.promax_sweeper._options import Options
+from hydra_plugins.promax_sweeper._running import Job
+from hydra_plugins.promax_sweeper._space import parse
+from hydra_plugins.promax_sweeper._storage import Storage
+from hydra_plugins.promax_sweeper._study import Study
+from hydra_plugins.promax_sweeper._subject import Subject, subject_of
+from hydra_plugins.promax_sweeper._worker import Worker
+from promax.config import ConfigError
+from promax.trial import SweepError
+
+# Seconds between two looks at trials that other workers still run.
+LOOK_EVERY = 5.0
+
+
+def sweep(
+    options: Options, context: HydraContext, task: TaskFunction, config: DictConfig, words: Sequence[str]
+) -> list[list[JobReturn]]:
+    """Search until the study has its total, and return the jobs of the trials that this command completed.
+
+    Raises:
+        ConfigError: the request can't be run as written.
+        SweepError: too many trials failed.
+        KeyboardInterrupt: Ctrl-C; its text says how to go on.
+    """
+    given = [f"{key}={value}" for key, value in options.params.items()]
+    space = parse([*given, *words], context.config_loader)
+    check(options, space)
+    _check_launcher(options, config)
+    subject = subject_of(context, config, space)
+    points = [space.point(each) for each in options.enqueue]
+    storage = Storage(options.storage, options.heartbeat)
+    try:
+        wanted = identity(options, space, subject.settings, subject.data)
+        with storage.turn():
+            name, inherited = open_study(storage.rdb, _name(options, config, subject), options, wanted)
+        space = subject.filed_under(name, space)
+        study = Study(storage, name, options, space)
+        points += [each for each in map(space.inside, inherited) if each is not None]
+        with storage.turn():
+            study.enqueue([*points, *(list(space.grid())[: study.total] if options.sampler == "grid" else [])])
+        return _run(study, Job(task, context, config, options, space), subject)
+    finally:
+        storage.close()
+
+
+def _run(study: Study, job: Job, subject: Subject) -> list[list[JobReturn]]:
+    for note in subject.notes:
+        # Here once, as the trials don't.
+        print(f"data: {note}", file=sys.stderr)
+    folder = Path(job.config.hydra.sweep.dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    OmegaConf.save(job.config, folder / "multirun.yaml")
+    with _record.opened(study, subject) as run_id:
+        worker = Worker(job, study.name, study.storage.uri, subject.tracking_uri, run_id)
+        try:
+            jobs = _work(study, worker)
+        except KeyboardInterrupt:
+            # joblib kills its processes where they don't end by themselves.
+            study.requeue_lost(stopped=True)
+            raise KeyboardInterrupt(_how_to_go_on(study)) from None
+        _record.write(study, subject, run_id, folder)
+        if study.gave_up():
+            raise SweepError(_why_given_up(study))
+    return [sorted(jobs, key=lambda each: int(each.hydra_cfg.hydra.job.num if each.hydra_cfg is not None else 0))]
+
+
+def _work(study: Study, worker: Worker) -> list[JobReturn]:
+    """Launch workers until nothing is left: again where some died, and not before others' trials have ended."""
+    jobs: list[JobReturn] = []
+    while True:
+        before = len(study.trials())
+        try:
+            jobs += _launch(worker)
+        except Exception as error:
+            study.requeue_lost()
+            # A trial that was begun, or that the dead left to be begun again, is progress; each is retried so often.
+            if isinstance(error, ConfigError) or len(study.trials()) == before:
+                raise
+            print(f"a worker ended with {type(error).__name__}; new workers go on", file=sys.stderr)
+        _wait_for_others(study)
+        standing = study.standing()
+        if standing.done or study.gave_up():
+            return jobs
+
+
+def _launch(worker: Worker) -> list[JobReturn]:
+    job = worker.job
+    config = _launcher_config(job.config, job.options.workers)
+    launcher = Plugins.instance().instantiate_launcher(hydra_context=job.context, task_function=worker, config=config)
+    # A worker is composed like a trial, so that whatever must be set is set; it has no folder of its own.
+    words = [*job.space.corners()[0], "hydra.sweep.subdir=.", "hydra.output_subdir=null", "hydra.job.chdir=false"]
+    returns = launcher.launch([list(words) for _ in range(job.options.workers)], initial_job_idx=0)
+    return [each for done in returns for each in done.return_value]
+
+
+def _wait_for_others(study: Study) -> None:
+    """Wait for the trials that run elsewhere: they end, or their workers turn out to be dead."""
+    told = False
+    while True:
+        study.requeue_lost()
+        standing = study.standing()
+        if standing.running == 0 or standing.settled + standing.running < standing.total or study.gave_up():
+            return
+        if not told:
+            print(f"waiting for {standing.running} trials of other workers", file=sys.stderr)
+            told = True
+        time.sleep(min(LOOK_EVERY, study.options.heartbeat))
+
+
+def _check_launcher(options: Options, config: DictConfig) -> None:
+    if options.workers > 1 and config.hydra.launcher._target_.endswith(".BasicLauncher"):
+        raise ConfigError(
+            f"hydra.sweeper.workers={options.workers}: the basic launcher has one process; add hydra/launcher=joblib"
+            " (pip install hydra-joblib-launcher) or hydra/launcher=submitit_slurm (hydra-submitit-launcher)"
+        )
+
+
+def _launcher_config(config: DictConfig, workers: int) -> DictConfig:
+    """joblib starts as many processes as there are workers where it was told no number; no launcher lists its jobs.
+
+    What a launcher would list are the words that a worker is composed with, and no trial's.
+    """
+    changed = config.copy()
+    with read_write(changed), open_dict(changed):
+        if changed.hydra.launcher.get("n_jobs") == -1:
+            changed.hydra.launcher.n_jobs = workers
+        OmegaConf.update(changed, "hydra.hydra_logging.root.level", "WARNING", force_add=True)
+    return changed
+
+
+def _name(options: Options, config: DictConfig, subject: Subject) -> str:
+    name = str(options.study_name or subject.study or config.hydra.job.name)
+    if not re.fullmatch(r"[^'\"\\]+", name):
+        raise ConfigError(f"hydra.sweeper.study_name={name}: must be without quotes and backslashes")
+    return name
+
+
+def _how_to_go_on(study: Study) -> str:
+    from promax.tracking import mask
+
+    standing = study.standing()
+    return (
+        f"{standing.settled} of {standing.total} trials are done, what was running will be run again; go on with:\n"
+        f"  {mask(shlex.join(_typed()))}"
+    )
+
+
+def _typed() -> list[str]:
+    """The command as it was typed: `promax train` stands in argv as one word."""
+    return [*sys.argv[0].split(" "), *sys.argv[1:]] if sys.argv[0] == "promax train" else sys.argv
+
+
+def _why_given_up(study: Study) -> str:
+    standing = study.standing()
+    return (
+        f"study {study.name}: {standing.failed} of {standing.total} trials failed, more than "
+        f"hydra.sweeper.max_failure_rate={study.options.max_failure_rate:g} allows; the latest: {study.reasons()[0]}"
+    )

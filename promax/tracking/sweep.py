@@ -1,0 +1,55 @@
+"""The run of a sweep itself, under which the runs of its trials stand; and finding those again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from promax.process import this_process
+from promax.tracking.query import KIND_TAG, SWEEP, RunInfo, run_info, search
+from promax.tracking.record import PROCESS_TAG, REASON_TAG, Run, create_run
+from promax.tracking.store import Store
+from promax.trial import SWEEP_TAG, TRIAL_TAG
+
+
+def open_sweep(store: Store, study: str, sweep: str, params: Mapping[str, object]) -> Run:
+    """The run of the sweep `sweep`, opened: created with `params`, or found again and put back to RUNNING.
+
+    It belongs to this process from now on, so that it is closed should the process die.
+    """
+    found = search(store, _of(sweep, f"tags.`{KIND_TAG}` = '{SWEEP}'"), experiments=[store.experiment_id(study)])
+    if not found:
+        run = create_run(store, study, f"sweep {sweep}", {KIND_TAG: SWEEP, SWEEP_TAG: sweep})
+        run.log_params(params)
+        return run
+    run = Run(store, found[-1].info.run_id)
+    run.set_tags({PROCESS_TAG: this_process(), REASON_TAG: ""})
+    with store.talking():
+        store.client.update_run(run.run_id, status="RUNNING")
+    return run
+
+
+def close_sweep(run: Run, status: Literal["FINISHED", "FAILED", "KILLED"], reason: str = "") -> None:
+    """Close what `open_sweep` opened, and say why where it is not FINISHED."""
+    run.set_tags({REASON_TAG: reason})
+    with run.store.talking():
+        run.store.client.set_terminated(run.run_id, status)
+
+
+def finished_run(store: Store, study: str, sweep: str, trials: Sequence[int], seed: int | None) -> RunInfo | None:
+    """The finished run of one of these trials, with this seed where one is given; None where there is none.
+
+    It is what a worker that was killed before it could tell the result has left.
+    """
+    within = [store.experiment_id(study)]
+    for trial in trials:
+        condition = _of(sweep, f"tags.`{TRIAL_TAG}` = '{trial}' and attributes.status = 'FINISHED'")
+        for run in search(store, condition, experiments=within):
+            if seed is None or run.data.params.get("seed") == str(seed):
+                return run_info(store, run, study)
+    return None
+
+
+def _of(sweep: str, condition: str) -> str:
+    # Names with a quote are refused before a sweep begins, as MLflow's language has no escape for one.
+    return f"tags.`{SWEEP_TAG}` = '{sweep}' and {condition}"

@@ -1,0 +1,33 @@
+"""Hydra's own tests of sweepers and launchers, where they apply: with the grid, which runs what is written in order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hydra.test_utils.launcher_common_tests import IntegrationTestSuite, LauncherTestSuite
+
+# Some of these tasks return no number, as a launcher may and an objective may not: their trials fail, and may.
+GRID = [
+    "hydra/sweeper=promax_optuna",
+    "hydra.sweeper.sampler=grid",
+    "hydra.sweeper.pruner=none",
+    "hydra.sweeper.max_failure_rate=1",
+]
+
+
+@pytest.fixture(autouse=True)
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A storage of its own for each test, in which no former study goes on."""
+    monkeypatch.setenv("PROMAX_ROOT", str(tmp_path / "root"))
+
+
+@pytest.mark.parametrize("launcher_name, overrides", [("basic", GRID)], ids=["basic"])
+class TestLauncher(LauncherTestSuite):
+    pass
+
+
+@pytest.mark.parametrize("task_launcher_cfg, extra_flags", [({}, ["-m", *GRID])], ids=["grid"])
+class TestIntegration(IntegrationTestSuite):
+    # It runs one command twice and expects its job to run twice; here the second finds the study finished.
+    test_to_absolute_path_multirun = None

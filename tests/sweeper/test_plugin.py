@@ -1,0 +1,157 @@
+"""The plugin as Hydra finds it, from anywhere, and a sweep of the real thing."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import optuna
+import pytest
+
+from promax.cli import main
+from promax.data import corpus
+from promax.tracking import open_store, runs_of
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PLUGIN = REPOSITORY / "hydra_plugins" / "promax_sweeper"
+FIND = """
+import sys
+from hydra.core.plugins import Plugins
+from hydra.plugins.sweeper import Sweeper
+found = [each for each in Plugins.instance().discover(Sweeper) if each.__name__ == "PromaxOptuna"]
+print(len(found), sorted({"optuna", "torch", "mlflow", "sqlalchemy", "pydantic"} & set(sys.modules)))
+"""
+
+
+def installed(how: str, at: Path) -> Path:
+    """The Python of an environment that sees this one's packages, with promax installed as a user would."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(at)], check=True)
+    python = at / "bin" / "python"
+    (at / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "site-packages" / "base.pth").write_text(
+        "\n".join(path for path in sys.path if path.endswith("site-packages"))
+    )
+    flags = {"editable": ["--no-deps", "--no-build-isolation", "-e"], "wheel": ["--no-deps", "--no-build-isolation"]}
+    pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "-q", "--disable-pip-version-check"]
+    done = subprocess.run([*pip, *flags[how], "."], cwd=at.parent / "promax", capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return python
+
+
+@pytest.mark.parametrize("how", ["editable", "wheel"])
+def test_hydra_finds_the_plugin_from_an_unrelated_folder_and_loads_nothing_heavy_for_it(
+    how: str, tmp_path: Path
+) -> None:
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+    )
+    if listed.returncode:
+        pytest.skip("not in a git checkout, from which to copy what would be packaged")
+    for name in listed.stdout.split():
+        source = REPOSITORY / name
+        if source.is_file() and not name.startswith(("tests/", "experiments/")):
+            (tmp_path / "promax" / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / "promax" / name).write_bytes(source.read_bytes())
+    python = installed(how, tmp_path / "environment")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run([str(python), "-c", FIND], cwd=elsewhere, env=environment, capture_output=True, text=True)
+    assert done.stdout == "1 []\n", done.stderr
+
+
+def test_the_plugin_takes_no_other_plugin_away() -> None:
+    assert not (PLUGIN.parent / "__init__.py").exists()
+
+
+@pytest.fixture
+def project_with_pairs(project: Path) -> list[str]:
+    """`project` with a few generated pairs, and the words for a run on them that takes a second or two."""
+    sides = corpus.draw_pairs(corpus.generate(2000, seed=1), train=32, dev=40, test=40, seed=1)
+    for name, side in zip(("train", "dev", "test"), sides, strict=True):
+        columns = zip(side.text1, side.text2, side.labels >= 1, side.id1, side.id2, strict=True)
+        rows = [{"text1": a, "text2": b, "label": float(c), "id1": d, "id2": e} for a, b, c, d, e in columns]
+        (project / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    files = [f"data.{name}={project / name}.jsonl" for name in ("train", "dev", "test")]
+    return ["data=pairs", *files, "device=cpu", "model.max_seq_length=16", "eval.bootstrap=100", "save=none"]
+
+
+def promax(*words: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(list(words))
+    assert isinstance(ended.value.code, int)
+    return ended.value.code
+
+
+def test_the_study_of_rate_and_epochs_on_the_real_encoder(project: Path, project_with_pairs: list[str]) -> None:
+    """experiment=lr_epochs but for its size: two starting points, one baseline, dev metrics in the curve."""
+    small = [
+        "hydra.sweeper.n_trials=3",
+        "hydra.sweeper.params={optim.lr:'tag(log,interval(1e-6,1e-3))',optim.epochs:'range(1,3)'}",
+    ]
+    points = "hydra.sweeper.enqueue=[{optim.lr:2e-5,optim.epochs:1},{optim.lr:5e-5,optim.epochs:2}]"
+    assert promax("train", "experiment=lr_epochs", *project_with_pairs, *small, points) == 0
+    study = optuna.load_study(study_name="lr_epochs", storage=f"sqlite:///{project / 'mlruns' / 'optuna.db'}")
+    assert [trial.params for trial in study.trials[:2]] == [
+        {"optim.lr": 2e-5, "optim.epochs": 1},
+        {"optim.lr": 5e-5, "optim.epochs": 2},
+    ]
+    runs = {run.tags.get("promax.trial", run.tags["promax.kind"]): run for run in runs_of(open_store(), "lr_epochs")}
+    assert set(runs) == {"baseline", "0", "1", "2"}
+    for trial in study.trials:
+        run = runs[str(trial.number)]
+        assert run.status == "FINISHED"
+        assert run.metrics["train/peak_learning_rate"] == pytest.approx(trial.params["optim.lr"])
+        assert run.metrics["train/epochs_run"] == trial.params["optim.epochs"]
+        assert len(trial.intermediate_values) == trial.params["optim.epochs"]
+        # The kept epoch's encoder is what the trial is worth.
+        assert trial.value == run.metrics["dev/spearman"]
+        assert trial.value == pytest.approx(max(trial.intermediate_values.values()), abs=1e-6)
+    assert (project / "mlruns" / "sweeps").is_dir()
+
+
+def test_hydras_basic_sweeper_still_multiplies(project: Path, project_with_pairs: list[str]) -> None:
+    assert promax("train", "-m", *project_with_pairs, "study=grid", "optim.epochs=1", "optim.lr=1e-5,2e-5") == 0
+    rates = {run.params["optim.lr"] for run in runs_of(open_store(), "grid") if run.tags["promax.kind"] == "tuned"}
+    assert rates == {"1e-05", "2e-05"}
+
+
+def test_optuna_dashboard_opens_on_the_storage(sweeps) -> None:
+    pytest.importorskip("optuna_dashboard")
+    words = ("optim.lr=interval(0.1,0.2)", "hydra.sweeper.study_name=shown", "hydra.sweeper.n_trials=1")
+    assert sweeps.run(*words)[0] == 0
+    port = "18907"
+    server = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "from optuna_dashboard._cli import main; main()",
+            sweeps.storage,
+            "--host",
+            "127.0.0.1",
+            "--port",
+            port,
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        for _ in range(300):
+            time.sleep(0.2)
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/studies") as answer:
+                    found = json.load(answer)["study_summaries"]
+                    break
+            except OSError:
+                continue
+        assert [study["study_name"] for study in found] == ["shown"]
+    finally:
+        server.kill()
+        server.wait()

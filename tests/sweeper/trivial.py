@@ -1,0 +1,100 @@
+"""`promax train` with a run of a few milliseconds: everything but the training is real.
+
+    python trivial.py train -m hydra/sweeper=promax_optuna ...
+    python trivial.py --kill 20 --seed 0 train -m ...     begins 20 times, killed at a random moment each time
+
+The objective is -(log10(lr) + 4)^2, at most 0 and there at lr=1e-4. Environment, a,b being numbers of trials:
+TRIVIAL_FAIL=a,b lets them fail, TRIVIAL_NAN=a,b have no value, TRIVIAL_DIE=a,b kill the process once their run is
+finished; TRIVIAL_SLEEP=seconds lets each trial take so long.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import random
+import signal
+import sys
+import time
+from typing import Any
+
+import psutil
+
+import promax.cli
+import promax.cli.train
+from promax.config import Config, build, flatten
+from promax.tracking import open_store, start_run
+from promax.trial import current
+
+
+def objective(lr: float) -> float:
+    return -((math.log10(lr) + 4) ** 2)
+
+
+def numbers(variable: str) -> list[str]:
+    return os.environ.get(variable, "").split(",")
+
+
+def run(composed: Any) -> dict[str, float]:
+    cfg = build(composed, Config)
+    trial = current()
+    assert trial is not None
+    number = trial.tags["promax.trial"]
+    with start_run(
+        open_store(cfg.tracking.uri), cfg.study, "trivial", flatten(cfg), trial.tags, trial.parent
+    ) as record:
+        trial.opened(record.run_id)
+        record.set_tags({"threads": os.environ.get("OMP_NUM_THREADS", "unset")})
+        time.sleep(float(os.environ.get("TRIVIAL_SLEEP", "0")))
+        if number in numbers("TRIVIAL_FAIL"):
+            raise ValueError("a text that must not be recorded")
+        value = objective(cfg.optim.lr) + 0.001 * cfg.seed
+        for epoch in range(1, cfg.optim.epochs + 1):
+            metrics = {"dev/spearman": value * (1 + 1 / epoch)}
+            record.log_metrics(metrics, step=epoch)
+            trial.report(metrics, epoch)
+        record.log_metrics({"dev/spearman": value}, step=cfg.optim.epochs + 1)
+    if number in numbers("TRIVIAL_DIE"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return {"dev/spearman": math.nan if number in numbers("TRIVIAL_NAN") else value, "dev/roc_auc": -value}
+
+
+def begin_and_kill(times: int, seed: int, arguments: list[str]) -> None:
+    """Forks, so that the seconds which imports take are spent once."""
+    import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
+
+    import hydra_plugins.promax_sweeper._sweep  # noqa: F401
+
+    moments = random.Random(seed)
+    ended = 0
+    for _ in range(times):
+        pid = os.fork()
+        if pid == 0:
+            promax.cli.main(arguments)
+        # Seconds that it computes, not seconds on the clock: how far it gets must not depend on what else runs.
+        moment = moments.uniform(0.4, 1.6)
+        while _computed(pid) < moment:
+            time.sleep(0.002)
+        os.kill(pid, signal.SIGKILL)
+        ended += os.WIFEXITED(os.waitpid(pid, 0)[1])
+    print(f"ended before they were killed: {ended}")
+    promax.cli.main(arguments)
+
+
+def _computed(pid: int) -> float:
+    try:
+        process = psutil.Process(pid)
+        used = process.cpu_times()
+        return math.inf if process.status() == psutil.STATUS_ZOMBIE else float(used.user + used.system)
+    except psutil.NoSuchProcess:
+        return math.inf
+
+
+if __name__ == "__main__":
+    # By name: `promax.cli.train` is the function that the module `promax.cli` imported from there.
+    sys.modules["promax.cli.train"]._train_one = run  # type: ignore[attr-defined]
+    arguments = sys.argv[1:]
+    if arguments[0] == "--kill":
+        begin_and_kill(int(arguments[1]), int(arguments[3]), arguments[4:])
+    else:
+        promax.cli.main(arguments)
