@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint types ui clean
+.PHONY: demo test lint types ui bench clean
 .DEFAULT_GOAL := demo
 
 $(VENV)/.installed: setup.cfg constraints.txt
@@ -32,6 +32,9 @@ types: $(VENV)/.installed
 
 ui: $(VENV)/.installed
 	$(BIN)/promax ui
+
+bench: $(VENV)/.installed
+	$(BIN)/python experiments/speed/bench.py --out experiments/speed/bench.json
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -27,6 +27,8 @@ from promax.tracking import BASELINE_RUN, RunInfo, Store, get_run, open_store, r
 
 SHOWN = ("spearman", "roc_auc")
 TITLES = {"spearman": "Spearman", "roc_auc": "ROC-AUC", "pr_auc": "PR-AUC"}
+# Tags of a run: what its adversarial diagnostic came to, and why it is not passed.
+ADVERSARIAL, ADVERSARIAL_REASON = "promax.adversarial", "promax.adversarial_reason"
 # Of a table that goes to a file or a pipe, in characters.
 WIDTH = 130
 
@@ -93,14 +95,16 @@ def differences(
     return found, absent
 
 
-def reached(tiers: TiersConfig, test: Mapping[str, float], baseline: RunInfo | None) -> Standing:
-    """The tiers that a run's test metrics reach, absolutely and against its baseline."""
+def reached(
+    tiers: TiersConfig, test: Mapping[str, float], baseline: RunInfo | None, adversarial: str | None
+) -> Standing:
+    """The tiers that a run's test metrics and adversarial diagnostic reach, absolutely and against its baseline."""
     return standing(
         tiers,
         spearman=test.get("spearman"),
         roc_auc=test.get("roc_auc"),
         baseline_spearman=baseline.metrics.get("test/spearman") if baseline is not None else None,
-        adversarial=None,
+        adversarial=adversarial,
     )
 
 
@@ -118,10 +122,12 @@ def show(rows: Sequence[Row], store: Store) -> None:
         table.add_column("less baseline", justify="right", no_wrap=True)
     table.add_column("tier", no_wrap=True)
     table.add_column("by gain", no_wrap=True)
+    table.add_column("adversarial", no_wrap=True)
     for row in rows:
         cells = [cell for name in shown for cell in (_value(row, name), _difference(row, name))]
         tiers = (row.standing.absolute or "none", (row.standing.relative or "none") if row.differences else "")
-        table.add_row(f"{row.run.name}\n[dim]{row.run.run_id[:8]}[/dim]", *cells, *tiers)
+        status = row.run.tags.get(ADVERSARIAL, "not run")
+        table.add_row(f"{row.run.name}\n[dim]{row.run.run_id[:8]}[/dim]", *cells, *tiers, status)
     console.print(table)
     for remark in _remarks(rows, shown):
         console.print(f"- {remark}")
@@ -161,7 +167,7 @@ def _row(store: Store, run: RunInfo) -> Row:
         tables = (read_scores(store, baseline.run_id, "test"), read_scores(store, run.run_id, "test"))
         found, absent = differences(*tables, config.data.positive_from, config.eval, config.seed)
     test = {name.removeprefix("test/"): value for name, value in run.metrics.items() if name.startswith("test/")}
-    return Row(run, config, found, absent, reached(config.tiers, test, baseline))
+    return Row(run, config, found, absent, reached(config.tiers, test, baseline, run.tags.get(ADVERSARIAL)))
 
 
 def _value(row: Row, name: str) -> str:
@@ -197,6 +203,7 @@ def _remarks(rows: Sequence[Row], shown: Sequence[str]) -> list[str]:
             withheld = f"; withheld: {row.standing.withheld}" if row.standing.withheld else ""
             remarks.append(f"{row.run.run_id[:8]} against its baseline: [bold]{verdict(spearman)}[/bold]{withheld}")
         remarks += [f"{row.run.run_id[:8]}: no difference in {TITLES[name]}: {why}" for name, why in row.absent.items()]
+    remarks += _adversarial_remarks(rows)
     ceilings = sorted(
         {
             round(row.run.metrics["test/spearman_ceiling"], 3)
@@ -211,3 +218,15 @@ def _remarks(rows: Sequence[Row], shown: Sequence[str]) -> list[str]:
     elif all(row.run.tags.get("promax.labels") == "binary" for row in rows):
         remarks.append("with 0/1 labels Spearman and ROC-AUC are one piece of evidence, not two")
     return remarks
+
+
+def _adversarial_remarks(rows: Sequence[Row]) -> list[str]:
+    """Why runs have not passed the adversarial diagnostic: one line a reason, with the runs that it is true of."""
+    runs: dict[str, list[str]] = {}
+    for row in rows:
+        if reason := row.run.tags.get(ADVERSARIAL_REASON):
+            runs.setdefault(f"{row.run.tags[ADVERSARIAL]}: {reason}", []).append(row.run.run_id[:8])
+    return [
+        f"{'all runs' if len(ids) == len(rows) > 1 else ', '.join(ids)}: adversarial diagnostic {what}"
+        for what, ids in runs.items()
+    ]

@@ -19,7 +19,7 @@ from torch import nn
 from transformers import AutoConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
-from promax import weights
+from promax import packed, weights
 from promax.config import ConfigError, LoraConfig, ModelConfig
 
 _BERT = {
@@ -147,18 +147,14 @@ def attach_lora(transformer: PreTrainedModel, lora: LoraConfig, seed: int) -> No
     assert adapted == expected, "PEFT adapted other modules than were asked for"
 
 
-def trainable_parameters(encoder: nn.Module) -> int:
-    """How many numbers an optimizer may change."""
-    return sum(parameter.numel() for parameter in encoder.parameters() if parameter.requires_grad)
-
-
 def embed(
-    encoder: SentenceTransformer, texts: list[str], batch_size: int, *, progress: bool = False
+    encoder: SentenceTransformer, texts: list[str], batch_size: int, *, precision: str = "fp32", progress: bool = False
 ) -> NDArray[np.float32]:
     """Unit-length embeddings of `texts`, row i for text i, shape (n, d).
 
-    In evaluation mode and without gradients; every module's mode is put back. Equal texts are
-    embedded once and get equal rows to the last bit. No texts give shape (0, d).
+    In evaluation mode and without gradients; every module's mode is put back. By the packed forward
+    pass in `precision` (see `promax.packed.resolve`) where it knows the encoder, else by the library's
+    in float32. Equal texts are embedded once and get equal rows to the last bit. No texts give shape (0, d).
 
     Raises:
         RuntimeError: some embeddings are not finite, as after a training that diverged.
@@ -166,18 +162,27 @@ def embed(
     dimension = encoder.get_embedding_dimension()
     assert dimension is not None
     distinct = list(dict.fromkeys(texts))
-    modes = [(module, module.training) for module in encoder.modules()]
-    try:
-        encoded = encoder.encode(distinct, batch_size=batch_size, normalize_embeddings=True, show_progress_bar=progress)
-    finally:
-        for module, mode in modes:
-            module.training = mode
+    if distinct and not packed.reasons_against(encoder):
+        encoded = packed.encode(
+            encoder, distinct, batch_size, packed.resolve(precision, encoder.device), progress=progress
+        )
+    else:
+        encoded = _encode(encoder, distinct, batch_size, progress=progress)
     vectors = np.asarray(encoded, dtype=np.float32).reshape(len(distinct), dimension)
     broken = int((~np.isfinite(vectors)).any(axis=1).sum())
     if broken:
         raise RuntimeError(f"{broken} of {len(distinct)} embeddings are not finite; the training diverged")
     row = {text: i for i, text in enumerate(distinct)}
     return vectors[[row[text] for text in texts]]
+
+
+def _encode(encoder: SentenceTransformer, texts: list[str], batch_size: int, *, progress: bool) -> NDArray[np.float32]:
+    modes = [(module, module.training) for module in encoder.modules()]
+    try:
+        return encoder.encode(texts, batch_size=batch_size, normalize_embeddings=True, show_progress_bar=progress)
+    finally:
+        for module, mode in modes:
+            module.training = mode
 
 
 def merged_weights(encoder: SentenceTransformer) -> dict[str, torch.Tensor]:

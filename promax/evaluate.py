@@ -96,7 +96,7 @@ def evaluate(
             absent["f1"] = no_threshold
         else:
             statistics["f1"] = partial(metrics.f1_at, scores, positive, threshold)
-    values, intervals, undefined = _resampled(statistics, units, cfg, seed)
+    values, intervals, undefined = resampled(statistics, units, cfg, seed)
     for name, value in _without_interval(scores, pairs.labels, positive).items():
         try:
             values[name] = value()
@@ -134,22 +134,7 @@ def point_metrics(
     return values
 
 
-def _statistics(
-    scores: NDArray[np.float64], labels: NDArray[np.float64], positive: NDArray[np.bool_] | None
-) -> dict[str, Statistic]:
-    """Metric name -> its value as a function of the pairs' weights, for what scores and labels alone define."""
-    statistics: dict[str, Statistic] = {
-        "spearman": metrics.spearman.prepare(scores, labels),
-        "pearson": metrics.pearson.prepare(scores, labels),
-    }
-    if positive is not None:
-        statistics["roc_auc"] = metrics.roc_auc.prepare(scores, positive)
-        statistics["pr_auc"] = metrics.pr_auc.prepare(scores, positive)
-        statistics["separability"] = metrics.separability.prepare(scores, positive)
-    return statistics
-
-
-def _resampled(
+def resampled(
     statistics: dict[str, Statistic], units: NDArray[np.int64], cfg: EvalConfig, seed: int
 ) -> tuple[dict[str, float], dict[str, Interval], dict[str, str]]:
     """Each statistic's value and interval; and, where it lacks one of them, why."""
@@ -163,6 +148,21 @@ def _resampled(
         except UndefinedMetric as reason:
             absent[name] = str(reason)
     return values, intervals, absent
+
+
+def _statistics(
+    scores: NDArray[np.float64], labels: NDArray[np.float64], positive: NDArray[np.bool_] | None
+) -> dict[str, Statistic]:
+    """Metric name -> its value as a function of the pairs' weights, for what scores and labels alone define."""
+    statistics: dict[str, Statistic] = {
+        "spearman": metrics.spearman.prepare(scores, labels),
+        "pearson": metrics.pearson.prepare(scores, labels),
+    }
+    if positive is not None:
+        statistics["roc_auc"] = metrics.roc_auc.prepare(scores, positive)
+        statistics["pr_auc"] = metrics.pr_auc.prepare(scores, positive)
+        statistics["separability"] = metrics.separability.prepare(scores, positive)
+    return statistics
 
 
 def _without_interval(
@@ -217,6 +217,6 @@ def _slices(
     for (kind, name), rows in sorted(rows_of.items()):
         if len(rows) >= SMALLEST_SLICE:
             statistics = _statistics(scores[rows], pairs.labels[rows], None if positive is None else positive[rows])
-            values, intervals, _ = _resampled(statistics, units[rows], cfg, seed)
+            values, intervals, _ = resampled(statistics, units[rows], cfg, seed)
             slices.append(Slice(kind, name, len(rows), values, intervals))
     return slices

@@ -8,27 +8,27 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
 
 from promax import figures
-from promax.compare import differences, reached, verdict
+from promax.adversarial import Diagnosis
+from promax.compare import ADVERSARIAL, ADVERSARIAL_REASON, differences, reached, verdict
 from promax.config import Config, to_yaml
 from promax.data.pairs import Pairs, is_binary
-from promax.data.splits import Splits
+from promax.data.splits import Side, Splits
 from promax.evaluate import Evaluation, Slice
+from promax.metrics import Interval
 from promax.provenance import Provenance, config_hash
 from promax.scores import ScoreTable
 from promax.tracking import BASELINE_KEY, BASELINE_RUN, DatasetRecord, Run, RunInfo, Store, read_scores
 from promax.train import EpochRecord, FitReport
 
-Side = Literal["train", "dev", "test"]
-
 
 def tags(
-    cfg: Config, splits: Splits, provenance: Provenance, baseline_key: str, baseline: RunInfo | None
+    cfg: Config, splits: Splits, provenance: Provenance, baseline_key: str | None, baseline: RunInfo | None
 ) -> dict[str, object]:
     """What a run is found and judged by: kind, baseline, code, data, machine."""
     found: dict[str, object] = {
@@ -37,11 +37,11 @@ def tags(
         "promax.labels": "binary" if is_binary(splits.test.labels) else "graded",
         **provenance.tags(),
     }
-    for side, pairs in _sides(splits):
+    for side, pairs in splits.sides():
         found[f"promax.data.{side}"] = pairs.fingerprint()
     if baseline is not None:
         found[BASELINE_RUN] = baseline.run_id
-    elif cfg.optim.epochs == 0:
+    if baseline_key is not None:
         found[BASELINE_KEY] = baseline_key
     return found
 
@@ -58,9 +58,9 @@ def log_request(record: Run, cfg: Config, splits: Splits, provenance: Provenance
         record.log_text("\n".join(lines) + "\n", "git_status.txt")
     if splits.notes:
         record.log_text("\n".join(splits.notes) + "\n", "data_notes.txt")
-    record.log_datasets([_dataset(cfg, splits, side, pairs) for side, pairs in _sides(splits)])
+    record.log_datasets([_dataset(cfg, splits, side, pairs) for side, pairs in splits.sides()])
     if cfg.tracking.log_text:
-        for side, pairs in _sides(splits):
+        for side, pairs in splits.sides():
             record.log_text(_texts(pairs), f"texts/{side}.jsonl")
 
 
@@ -84,6 +84,8 @@ def log_fit(record: Run, report: FitReport, select_by: str, baseline: RunInfo | 
     }
     done |= {f"train/examples_phase_{phase}": count for phase, count in report.examples_per_phase.items()}
     record.log_metrics(done, step=report.epochs_run)
+    # Which engine took the steps, and in which precision, follows from the encoder and the processor too.
+    record.set_tags({"promax.engine": report.engine})
     record.log_text(_steps(report), "steps.csv")
     curve = [epoch.dev[select_by] for epoch in report.epochs]
     reference = baseline.metrics.get(f"dev/{select_by}") if baseline is not None else None
@@ -98,9 +100,7 @@ def log_evaluation(record: Run, side: Literal["dev", "test"], pairs: Pairs, foun
 
     For dev of a run that trained, `step` is one after the last epoch: the curve ends with the kept encoder.
     """
-    values = {f"{side}/{name}": value for name, value in found.metrics.items()}
-    for name, interval in found.intervals.items():
-        values |= {f"{side}/{name}_low": interval.low, f"{side}/{name}_high": interval.high}
+    values = _named(f"{side}/", found.metrics, found.intervals)
     for each in found.slices:
         if each.kind == "phase":
             values |= {f"{side}/phase_{each.name}/{name}": value for name, value in each.metrics.items()}
@@ -118,20 +118,47 @@ def log_evaluation(record: Run, side: Literal["dev", "test"], pairs: Pairs, foun
     )
 
 
+def log_adversarial(record: Run, store: Store, pairs: Pairs, found: Diagnosis, baseline: RunInfo | None) -> None:
+    """What the diagnostic on `pairs` came to, its figures beside the baseline's, the scores of the chosen pairs."""
+    reasons = {ADVERSARIAL_REASON: "; ".join(found.reasons)} if found.reasons else {}
+    record.set_tags({ADVERSARIAL: found.status, **reasons})
+    values = _named("test/adversarial_", found.metrics, found.intervals)
+    record.log_metrics(values)
+    report = _adversarial(found, values, values if baseline is None else baseline.metrics)
+    record.log_text(json.dumps(report, indent=2) + "\n", "adversarial.json")
+    if found.selection is None or not len(found.scores):
+        return
+    rows, positive = found.selection.rows, found.selection.positive
+    asked = pairs.take(rows)
+    table = ScoreTable(rows, asked.id1, asked.id2, found.units, asked.labels, found.scores, asked.phases)
+    record.log_scores("adversarial", table)
+    curves = [("TF-IDF", found.selection.overlap), ("encoder", found.scores)]
+    if baseline is not None:
+        curves.insert(0, ("baseline", read_scores(store, baseline.run_id, "adversarial").score))
+    record.log_figure(
+        figures.roc([(name, scores, positive) for name, scores in curves], "ROC on adversarial pairs"),
+        "figures/roc_adversarial.png",
+    )
+
+
 def log_outcome(
-    record: Run, store: Store, cfg: Config, pairs: Pairs, test: Evaluation, baseline: RunInfo | None
+    record: Run,
+    store: Store,
+    cfg: Config,
+    pairs: Pairs,
+    test: Evaluation,
+    adversarial: Diagnosis,
+    baseline: RunInfo | None,
 ) -> None:
     """The paired differences from the baseline, the verdict, the tiers and the ROC beside the baseline's."""
     reference = read_scores(store, baseline.run_id, "test") if baseline is not None else None
-    standing = reached(cfg.tiers, test.metrics, baseline)
+    standing = reached(cfg.tiers, test.metrics, baseline, adversarial.status)
     outcome = {"promax.tier": standing.absolute or "none", "promax.tier_relative": standing.relative or "none"}
     curves = [(_legend(cfg), test.scores)]
     if reference is not None:
         found, absent = differences(reference, score_table(pairs, test), cfg.data.positive_from, cfg.eval, cfg.seed)
-        values = {f"delta/{name}": each.estimate for name, each in found.items()}
-        values |= {f"delta/{name}_low": each.interval.low for name, each in found.items()}
-        values |= {f"delta/{name}_high": each.interval.high for name, each in found.items()}
-        record.log_metrics(values)
+        estimates = {name: each.estimate for name, each in found.items()}
+        record.log_metrics(_named("delta/", estimates, {name: each.interval for name, each in found.items()}))
         if "spearman" in found:
             outcome["promax.verdict"] = verdict(found["spearman"])
         if absent:
@@ -162,11 +189,19 @@ def score_table(pairs: Pairs, found: Evaluation) -> ScoreTable:
     )
 
 
+def _named(prefix: str, values: Mapping[str, float], intervals: Mapping[str, Interval]) -> dict[str, float]:
+    """Values and the ends of their intervals, by the names they have in the record."""
+    named = {f"{prefix}{name}": value for name, value in values.items()}
+    for name, interval in intervals.items():
+        named |= {f"{prefix}{name}_low": interval.low, f"{prefix}{name}_high": interval.high}
+    return named
+
+
 def data_origins(splits: Splits) -> dict[str, str]:
     """Side -> where it came from, how many pairs, its fingerprint."""
     return {
         side: f"{splits.origins[side]}, {len(pairs)} pairs, fingerprint {pairs.fingerprint()}"
-        for side, pairs in _sides(splits)
+        for side, pairs in splits.sides()
     }
 
 
@@ -187,11 +222,6 @@ def used(cfg: Config, report: FitReport) -> dict[str, str | int | float]:
         "trained parameters": report.trainable_parameters,
         "seed": cfg.seed,
     }
-
-
-def _sides(splits: Splits) -> list[tuple[Side, Pairs]]:
-    sides: list[tuple[Side, Pairs | None]] = [("train", splits.train), ("dev", splits.dev), ("test", splits.test)]
-    return [(side, pairs) for side, pairs in sides if pairs is not None]
 
 
 def _dataset(cfg: Config, splits: Splits, side: Side, pairs: Pairs) -> DatasetRecord:
@@ -231,6 +261,33 @@ def _ends(part: Slice, name: str) -> tuple[str, str]:
     """Both ends of a metric's interval; empty where too few resamples define it."""
     interval = part.intervals.get(name)
     return (repr(interval.low), repr(interval.high)) if interval is not None else ("", "")
+
+
+def _adversarial(found: Diagnosis, own: Mapping[str, float], baseline: Mapping[str, float]) -> dict[str, object]:
+    """The diagnosis as a file; `own` and `baseline` are metrics as recorded. A figure is [value, low, high]."""
+
+    def figure(metrics: Mapping[str, float], name: str) -> list[float | None]:
+        return [metrics.get(f"test/adversarial_{name}{end}") for end in ("", "_low", "_high")]
+
+    report: dict[str, object] = {"status": found.status, "reasons": found.reasons}
+    if found.selection is not None:
+        kinds = ("positives_across_categories", "negatives_within_one")
+        report |= {
+            "candidates": dict(zip(kinds, found.selection.candidates, strict=True)),
+            "chosen": dict(zip(kinds, found.selection.chosen, strict=True)),
+            "overlap_bounds": {
+                "positives_at_most": found.selection.highest,
+                "negatives_at_least": found.selection.lowest,
+            },
+            "tfidf_roc_auc_on_candidates": found.selection.candidates_roc_auc,
+            "same_category_roc_auc_on_all_pairs": found.selection.category_roc_auc,
+        }
+    for name in ("roc_auc", "f1") if found.metrics else ():
+        sides = {"encoder": figure(own, name), "baseline": figure(baseline, name)}
+        report[name] = {**sides, "tfidf": figure(own, f"control_{name}")}
+    if found.metrics:
+        report |= {"roc_auc_over_tfidf": figure(own, "over_control"), "absent": found.absent}
+    return report
 
 
 def _texts(pairs: Pairs) -> str:

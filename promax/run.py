@@ -11,12 +11,15 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
+from filelock import FileLock
 from sentence_transformers import SentenceTransformer
 
 from promax import encoder, export, journal, weights
+from promax.adversarial import diagnose
+from promax.audit.training import log_audit
 from promax.config import Config, ConfigError, flatten, project_root
 from promax.data.pairs import positives
 from promax.data.splits import Splits
@@ -24,6 +27,7 @@ from promax.evaluate import Embed, Evaluation, embed_pairs, evaluate, point_metr
 from promax.provenance import Provenance, collect
 from promax.tracking import Run, RunInfo, Store, find_baseline, get_run, open_store, start_run
 from promax.train import EpochRecord, FitReport, fit, plan_for
+from promax.trial import Trial
 
 _logger = logging.getLogger(__name__)
 
@@ -54,20 +58,24 @@ class _Setting:
     device: str
     provenance: Provenance
     overrides: Sequence[str]
+    trial: Trial | None
 
 
-def run(cfg: Config, splits: Splits, overrides: Sequence[str] = ()) -> RunResult:
+def run(cfg: Config, splits: Splits, overrides: Sequence[str] = (), trial: Trial | None = None) -> RunResult:
     """Train and evaluate what `cfg` asks for and record it, after its baseline where the study has none yet.
 
-    `overrides` are the words of the command line, for the record.
+    `overrides` are the words of the command line, for the record; `trial` is the trial of a sweep that this run is.
 
     Raises:
+        Pruned: the sweep ended the trial after an epoch; the run is recorded as KILLED, with its curve.
         ConfigError: the request does not fit the pairs, the model or the machine.
         RuntimeError: training did not do what was configured; the run is then recorded as FAILED.
     """
     device = encoder.resolve_device(cfg.device)
-    setting = _Setting(cfg, splits, open_store(cfg.tracking.uri), device, collect(project_root(), device), overrides)
-    for note in (*splits.notes, _sizes(splits)):
+    provenance = (collect if trial is None else _collect_once)(project_root(), device)
+    setting = _Setting(cfg, splits, open_store(cfg.tracking.uri), device, provenance, overrides, trial)
+    sizes = ", ".join(f"{len(pairs)} {side}" for side, pairs in splits.sides()) + " pairs"
+    for note in (*splits.notes, sizes) if trial is None else ():
         _logger.info("data: %s", note)
     if cfg.optim.epochs == 0:
         return _record(setting, encoder.load(cfg.model, device, cfg.seed), baseline=None)
@@ -75,6 +83,12 @@ def run(cfg: Config, splits: Splits, overrides: Sequence[str] = ()) -> RunResult
     _check_training(cfg, splits)
     model = encoder.load(cfg.model, device, cfg.seed)
     return _record(setting, model, _baseline_of(setting))
+
+
+@lru_cache(maxsize=1)
+def _collect_once(root: Path, device: str) -> Provenance:
+    """The trials of a worker have code, libraries and machine in common."""
+    return collect(root, device)
 
 
 def _check_training(cfg: Config, splits: Splits) -> None:
@@ -101,15 +115,19 @@ def baseline_config(cfg: Config) -> Config:
 def _baseline_of(setting: _Setting) -> RunInfo:
     """The study's baseline on these pairs, computed now where there is none yet."""
     cfg, store = setting.cfg, setting.store
-    found = find_baseline(store, cfg.study, _baseline_key(setting))
-    if found is not None:
-        _logger.info("baseline: run %s, found again", found.run_id[:8])
-        return found
-    _logger.info("baseline: this study has none on these pairs, so it comes first")
-    untuned = baseline_config(cfg)
-    model = encoder.load(untuned.model, setting.device, untuned.seed)
-    made = _record(dataclasses.replace(setting, cfg=untuned), model, baseline=None)
-    return get_run(store, made.run_id)
+    mlruns = project_root() / "mlruns"
+    mlruns.mkdir(parents=True, exist_ok=True)
+    # The workers of a sweep begin together: one makes the baseline, the others wait and find it.
+    with FileLock(mlruns / "baseline.lock"):
+        found = find_baseline(store, cfg.study, _baseline_key(setting))
+        if found is not None:
+            _logger.info("baseline: run %s, found again", found.run_id[:8])
+            return found
+        _logger.info("baseline: this study has none on these pairs, so it comes first")
+        untuned = baseline_config(cfg)
+        model = encoder.load(untuned.model, setting.device, untuned.seed)
+        made = _record(dataclasses.replace(setting, cfg=untuned, trial=None), model, baseline=None)
+        return get_run(store, made.run_id)
 
 
 def _baseline_key(setting: _Setting) -> str:
@@ -121,6 +139,7 @@ def _baseline_key(setting: _Setting) -> str:
         "max_seq_length": cfg.model.max_seq_length,
         "dev": splits.dev.fingerprint() if splits.dev is not None else None,
         "test": splits.test.fingerprint(),
+        "adversarial": splits.adversarial.fingerprint() if splits.adversarial is not None else None,
         "positive_from": cfg.data.positive_from,
         "eval": dataclasses.asdict(cfg.eval),
         "device": setting.device.partition(":")[0],
@@ -130,26 +149,36 @@ def _baseline_key(setting: _Setting) -> str:
 
 def _record(setting: _Setting, model: SentenceTransformer, baseline: RunInfo | None) -> RunResult:
     """One run, from its first parameter to its last artifact."""
-    cfg, splits, provenance = setting.cfg, setting.splits, setting.provenance
-    tags = journal.tags(cfg, splits, provenance, _baseline_key(setting), baseline)
-    name = run_name(cfg)
-    with start_run(setting.store, cfg.study, name, flatten(cfg), tags) as record:
+    cfg, splits, provenance, trial = setting.cfg, setting.splits, setting.provenance, setting.trial
+    # A tuned run names its baseline; only a baseline is found by what it depends on.
+    key = _baseline_key(setting) if baseline is None else None
+    tags = journal.tags(cfg, splits, provenance, key, baseline) | dict(trial.tags if trial else {})
+    name, parent = run_name(cfg), trial.parent if trial else None
+    with start_run(setting.store, cfg.study, name, flatten(cfg), tags, parent) as record:
+        if trial is not None:
+            trial.opened(record.run_id)
         _logger.info("run %s: %s", record.run_id[:8], name)
         journal.log_request(record, cfg, splits, provenance, setting.overrides)
+        # Judged in float32, so that the saved model scores as recorded; bfloat16 is exact enough to rank epochs.
         embed = partial(encoder.embed, model, batch_size=cfg.eval.batch_size)
-        report = _train(model, embed, setting, record, baseline) if cfg.optim.epochs > 0 else None
+        ranked = partial(embed, precision=cfg.precision)
+        report = _train(model, ranked, setting, record, baseline) if cfg.optim.epochs > 0 else None
         _logger.info("evaluating on dev and test" if splits.dev is not None else "evaluating on test")
         shown = partial(embed, progress=sys.stderr.isatty())
         judge = partial(evaluate, shown, cfg=cfg.eval, positive_from=cfg.data.positive_from, seed=cfg.seed)
         dev = judge(splits.dev, is_dev=True) if splits.dev is not None else None
-        # Test comes last and once: nothing before this line has seen it.
+        # Test comes last and once: but for the audit, which chooses nothing, nothing before this line has seen it.
         test = judge(splits.test, threshold=dev.threshold if dev is not None else None)
         # One step after the last epoch, since it is the kept epoch's encoder that is judged.
         step = report.epochs_run + 1 if report is not None else 0
         if dev is not None and splits.dev is not None:
             journal.log_evaluation(record, "dev", splits.dev, dev, step)
-        journal.log_evaluation(record, "test", splits.test, test, step)
-        journal.log_outcome(record, setting.store, cfg, splits.test, test, baseline)
+        # A single number has no course: at step 0 the UI draws it as bars, run beside run.
+        journal.log_evaluation(record, "test", splits.test, test, step=0)
+        hard = splits.adversarial if splits.adversarial is not None else splits.test
+        adversarial = diagnose(shown, hard, splits.dev, cfg.eval, positive_from=cfg.data.positive_from, seed=cfg.seed)
+        journal.log_adversarial(record, setting.store, hard, adversarial, baseline)
+        journal.log_outcome(record, setting.store, cfg, splits.test, test, adversarial, baseline)
         if report is not None and cfg.saves != "none":
             _save(model, setting, record, report, test)
     objective = dev.metrics.get(cfg.optim.select_by, math.nan) if dev is not None else math.nan
@@ -167,16 +196,12 @@ def run_name(cfg: Config) -> str:
     return f"{cfg.model.name} lr={cfg.optim.lr:g} epochs={cfg.optim.epochs} seed={cfg.seed}"
 
 
-def _sizes(splits: Splits) -> str:
-    sides = {"train": splits.train, "dev": splits.dev, "test": splits.test}
-    return ", ".join(f"{len(pairs)} {side}" for side, pairs in sides.items() if pairs is not None) + " pairs"
-
-
 def _train(
     model: SentenceTransformer, embed: Embed, setting: _Setting, record: Run, baseline: RunInfo | None
 ) -> FitReport:
     cfg, train, dev = setting.cfg, setting.splits.train, setting.splits.dev
     assert train is not None and dev is not None, "a run that trains is given both sides"
+    log_audit(record, cfg, setting.splits, setting.device)
     positive = positives(dev.labels, cfg.data.positive_from)
 
     def dev_score() -> dict[str, float]:
@@ -184,8 +209,10 @@ def _train(
 
     def on_epoch(epoch: EpochRecord) -> None:
         journal.log_epoch(record, epoch)
+        if setting.trial is not None:
+            setting.trial.report({f"dev/{name}": value for name, value in epoch.dev.items()}, epoch.epoch)
 
-    report = fit(model, train, cfg.optim, cfg.engine, cfg.seed, dev_score, on_epoch)
+    report = fit(model, train, cfg.optim, cfg.engine, cfg.seed, dev_score, on_epoch, cfg.precision)
     journal.log_fit(record, report, cfg.optim.select_by, baseline)
     return report
 

@@ -25,9 +25,11 @@ def standing(
     spearman: float | None,
     roc_auc: float | None,
     baseline_spearman: float | None,
-    adversarial: bool | None,
+    adversarial: str | None,
 ) -> Standing:
     """Which tiers a run's test metrics reach. None stands for a metric that was not measured, and reaches nothing.
+
+    `adversarial` is what the adversarial diagnostic came to: passed, failed, not run or not valid; None is not run.
 
     The relative gain is spearman / baseline_spearman - 1; it has no meaning for a baseline at or below zero.
 
@@ -42,11 +44,10 @@ def standing(
     for name in asdict(tiers):
         bounds: TierConfig = getattr(tiers, name)
         if _reaches(bounds, spearman, roc_auc):
-            if not bounds.adversarial or adversarial:
+            if not bounds.adversarial or adversarial == "passed":
                 absolute, withheld = name, None
             else:
-                reason = "not run" if adversarial is None else "not passed"
-                withheld = f"{name}: adversarial diagnostic {reason}"
+                withheld = f"{name}: adversarial diagnostic {adversarial or 'not run'}"
         if bounds.gain is not None and gain is not None and gain >= bounds.gain:
             relative = name
     return Standing(absolute, relative, withheld)

@@ -41,7 +41,10 @@ def outcome(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, s
         (["optim.lr=fast"], "promax: optim.lr=fast: must be a number\n"),
         (["optim.lr=0"], "promax: optim.lr=0: must be above 0.0\n"),
         (["data=sheets"], "promax: data=sheets: no such config. Available: columnar, hub, pairs, tickets\n"),
-        (["experiment=x"], "promax: experiment=x: no such config. Available: after_fix, baseline, before_fix, demo\n"),
+        (
+            ["experiment=x"],
+            "promax: experiment=x: no such config. Available: after_fix, baseline, before_fix, demo, lr_epochs\n",
+        ),
         (["optim.lr=[1"], "promax: optim.lr=[1: not an override; write KEY=VALUE, like"),
         (["optim=null"], "promax: optim=null: can't be composed: "),
         (["optim.lr=1e-4,1e-3"], "promax: optim.lr=1e-4,1e-3: several values; with -m there is a run for each\n"),
@@ -88,12 +91,14 @@ def test_the_composed_config_can_be_printed(project: Path, capsys: pytest.Captur
     assert "lr: 2.0e-05" in out
 
 
-@pytest.mark.parametrize("verb", [[], ["train"], ["compare"], ["ui"], ["data", "corpus"]])
+@pytest.mark.parametrize(
+    "verb", [[], ["train"], ["compare"], ["ui"], ["data", "corpus"], ["data", "build"], ["data", "audit"]]
+)
 def test_every_verb_has_help_with_an_example(capsys: pytest.CaptureFixture[str], verb: list[str]) -> None:
     code, out, _ = outcome(capsys, *verb, "--help")
     assert code == 0
-    assert f"promax {verb[0] if verb else 'train'}" in out
-    assert "example" in out or verb == ["train"]
+    shown = [line for line in out.splitlines() if not line.startswith("usage")]
+    assert any(f"promax {' '.join(verb) or 'train'} " in f"{line} " for line in shown)
 
 
 def test_an_unknown_verb_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

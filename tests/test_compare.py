@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from promax.compare import BASELINE_RUN, compare, differences
+from promax.compare import ADVERSARIAL, ADVERSARIAL_REASON, BASELINE_RUN, compare, differences
 from promax.config import Config, ConfigError, DataConfig, EvalConfig, TierConfig, TiersConfig, to_yaml
 from promax.metrics import roc_auc, spearman
 from promax.scores import ScoreTable
@@ -33,8 +33,15 @@ def scored(quality: float, n: int = 300, seed: int = 0, labels: NDArray[np.float
     return ScoreTable(rows, ids, [f"{each}b" for each in ids], np.column_stack([rows, rows]), label, score)
 
 
-def record(table: ScoreTable, name: str, baseline: str | None = None, study: str = "promax", cfg: Config = CFG) -> str:
-    tags = {"promax.labels": "binary", **({BASELINE_RUN: baseline} if baseline else {})}
+def record(
+    table: ScoreTable,
+    name: str,
+    baseline: str | None = None,
+    study: str = "promax",
+    cfg: Config = CFG,
+    diagnosis: dict[str, str] | None = None,
+) -> str:
+    tags = {"promax.labels": "binary", **({BASELINE_RUN: baseline} if baseline else {}), **(diagnosis or {})}
     with start_run(open_store(), study, name, {}, tags) as run:
         run.log_text(to_yaml(cfg), "config.yaml")
         run.log_scores("test", table)
@@ -67,6 +74,36 @@ def test_a_better_run_is_called_better_and_a_like_one_undecided(
     assert rows[better].standing.absolute == "minimum"
 
 
+def test_each_run_shows_its_adversarial_diagnostic(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    baseline = record(scored(0.5), "encoder baseline", diagnosis={ADVERSARIAL: "failed", ADVERSARIAL_REASON: "F1 low"})
+    passed = record(scored(3.0), "encoder passed", baseline, diagnosis={ADVERSARIAL: "passed"})
+    failed = record(
+        scored(3.0), "encoder failed", baseline, diagnosis={ADVERSARIAL: "failed", ADVERSARIAL_REASON: "F1 low"}
+    )
+    rows = {row.run.run_id: row for row in compare([], None, None)}
+    assert rows[passed].standing.absolute == "production"
+    assert (rows[failed].standing.absolute, rows[failed].standing.withheld) == (
+        "minimum",
+        "production: adversarial diagnostic failed",
+    )
+    printed = capsys.readouterr().out
+    shown = {
+        run: next(line for line in printed.splitlines() if f"encoder {run} " in line) for run in ("passed", "failed")
+    }
+    assert all(line.split()[-1] == run for run, line in shown.items())
+    assert f"- {baseline[:8]}, {failed[:8]}: adversarial diagnostic failed: F1 low" in printed
+
+
+def test_one_reason_of_all_runs_is_said_once(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    reason = {ADVERSARIAL: "not run", ADVERSARIAL_REASON: "the pairs have no categories"}
+    baseline = record(scored(0.5), "encoder baseline", diagnosis=reason)
+    record(scored(1.5), "encoder better", baseline, diagnosis=reason)
+    compare([], None, None)
+    printed = capsys.readouterr().out
+    assert "- all runs: adversarial diagnostic not run: the pairs have no categories" in printed
+    assert printed.count("no categories") == 1
+
+
 def test_named_runs_bring_their_baselines(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     baseline = record(scored(0.5), "encoder baseline", study="one")
     run = record(scored(0.9), "encoder tuned", baseline, study="one")
@@ -94,7 +131,7 @@ def test_a_table_in_a_pipe_is_whole(project: Path, capsys: pytest.CaptureFixture
     compare([], None, None)
     printed = capsys.readouterr().out
     header = next(line for line in printed.splitlines() if "Spearman" in line)
-    columns = ["run", "Spearman", "less baseline", "ROC-AUC", "less baseline", "tier", "by gain"]
+    columns = ["run", "Spearman", "less baseline", "ROC-AUC", "less baseline", "tier", "by gain", "adversarial"]
     assert header.split() == " ".join(columns).split()
     assert all(word in printed for word in (*long.split(), "none"))
     # The intervals of both differences; the metrics were recorded without.

@@ -37,13 +37,14 @@ YAMLS = {
     "experiment/before_fix": [],
     "experiment/after_fix": [],
     "experiment/demo": [],
+    "experiment/lr_epochs": [],
 }
 
 
 def test_every_yaml_is_listed() -> None:
-    found = {str(path.relative_to(CONF).with_suffix("")) for path in CONF.rglob("*.yaml")} - {"config"}
+    found = {str(path.relative_to(CONF).with_suffix("")) for path in CONF.rglob("*.yaml")} - {"config", "build"}
     assert found == set(YAMLS)
-    assert len(found) == 14
+    assert len(found) == 15
 
 
 @pytest.mark.parametrize("name", YAMLS)
@@ -74,7 +75,7 @@ REFUSED = {
     "seed: null": "seed=null: must be a whole number",
     "study: ''": r"study='': must match \S",
     "device: gpu": r"device=gpu: must match ^(auto|cpu|mps|cuda(:\d+)?)$",
-    "engine: fast": "engine=fast: must be 'reference'",
+    "engine: fast": "engine=fast: must be 'packed' or 'reference'",
     "save: pickle": "save=pickle: must be 'auto', 'none', 'adapter' or 'merged'",
     "optim: {lr: abc}": "optim.lr=abc: must be a number",
     "optim: {lr: '5e-5'}": "optim.lr=5e-5: must be a number",
@@ -112,8 +113,8 @@ REFUSED = {
         "weight_decay, max_grad_norm, curriculum, phase_split, select_by, keep, patience"
     ),
     "optimizer: {lr: 1}": (
-        "optimizer: unknown key, did you mean optim? Allowed at the top: study, seed, device, engine, save, data, "
-        "model, optim, eval, tiers, tracking"
+        "optimizer: unknown key, did you mean optim? Allowed at the top: study, seed, device, engine, precision, "
+        "save, data, model, optim, eval, tiers, tracking"
     ),
     "{seed: a, study: 1, device: 2, engine: 3}": (
         "study=1: must be a text\nseed=a: must be a whole number (and 2 more)"
@@ -138,6 +139,6 @@ def test_flatten_holds_every_leaf_once() -> None:
     assert flat["model.lora.r"] == 16
     assert flat["eval.recall_at"] == "[1, 5, 10]"
     assert all(is_known(key, Config) for key in flat)
-    # Counted by hand from the schema: 5 top keys, 16 + 8 + 5 of data, 6 + 5 of model, 13 of optim, 4 of eval, 16 of
+    # Counted by hand from the schema: 6 top keys, 17 + 8 + 5 of data, 6 + 5 of model, 13 of optim, 4 + 3 of eval, 16 of
     # tiers, 2 of tracking.
-    assert len(flat) == 5 + 29 + 11 + 13 + 4 + 16 + 2
+    assert len(flat) == 6 + 30 + 11 + 13 + 7 + 16 + 2

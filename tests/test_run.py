@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
 import os
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from promax.cli import main
 from promax.data import corpus
 from promax.data.pairs import Pairs
 from promax.tracking import RunInfo, Store, open_store, read_scores, read_text, runs_of
+from promax.train.plan import Plan
 
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
 CANARY = "zyxwvut-canary"
@@ -106,6 +108,7 @@ def test_the_record_says_what_was_asked_and_what_was_done(tuned: RunInfo) -> Non
         "2",
         "16",
     )
+    assert tuned.tags["promax.engine"] in ("packed bf16", "packed fp32")
     # Read from the optimizer, not from the config: 48 pairs in batches of 16, twice.
     assert tuned.metrics["train/peak_learning_rate"] == 1e-3
     assert tuned.metrics["train/steps"] == 6
@@ -246,19 +249,21 @@ def test_a_grid_is_a_multirun(shared_project: Project, capsys: pytest.CaptureFix
     assert all(run.run_id[:8] in table for run in runs)
 
 
+@pytest.mark.parametrize("engine", ["packed", "reference"])
 def test_a_rate_that_was_not_trained_with_fails_the_run(
-    shared_project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    engine: str, shared_project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The motivating failure, planted: the config says 1e-3 and the code trains with 2e-5."""
-    from torch.optim import lr_scheduler
+    module = importlib.import_module(f"promax.train.{engine}")
+    engine_train = module.train
 
-    class HardCoded(lr_scheduler.LambdaLR):
-        def get_lr(self) -> list[float]:
-            return [2e-5 for _ in self.optimizer.param_groups]
+    def hard_coded(encoder: SentenceTransformer, pairs: Pairs, plan: Plan, *rest: Any) -> int:
+        return int(engine_train(encoder, pairs, replace(plan, lrs=np.full_like(plan.lrs, 2e-5)), *rest))
 
-    monkeypatch.setattr("promax.train.reference.LambdaLR", HardCoded)
-    assert promax("train", *shared_project.overrides, "study=planted") == 3
-    failed = next(run for run in shared_project.runs("planted") if run.tags["promax.kind"] == "tuned")
+    monkeypatch.setattr(module, "train", hard_coded)
+    study = f"planted_{engine}"
+    assert promax("train", *shared_project.overrides, f"study={study}", f"engine={engine}") == 3
+    failed = next(run for run in shared_project.runs(study) if run.tags["promax.kind"] == "tuned")
     assert failed.status == "FAILED"
     assert "2e-05" in failed.tags["promax.reason"]
     assert "2e-05" in capsys.readouterr().err
@@ -328,7 +333,6 @@ ORACLES = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the shared pair sets are not beside this checkout")
 @pytest.mark.parametrize("name", ORACLES)
 def test_the_baseline_reproduces_the_published_figures(project: Path, name: str) -> None:

@@ -15,7 +15,7 @@ TIERS = TiersConfig(
 )
 
 
-def place(spearman: float | None, roc_auc: float | None = None, adversarial: bool | None = None) -> Standing:
+def place(spearman: float | None, roc_auc: float | None = None, adversarial: str | None = None) -> Standing:
     return standing(TIERS, spearman=spearman, roc_auc=roc_auc, baseline_spearman=0.504, adversarial=adversarial)
 
 
@@ -36,11 +36,18 @@ def test_absolute_and_relative_tiers(spearman: float | None, absolute: str | Non
 
 
 def test_production_needs_every_piece_of_evidence() -> None:
-    assert place(0.82, 0.97, adversarial=True).absolute == "production"
-    assert place(0.82, 0.94, adversarial=True) == Standing("excellent", "excellent", None)
-    not_run = place(0.82, 0.97, adversarial=None)
-    assert (not_run.absolute, not_run.withheld) == ("excellent", "production: adversarial diagnostic not run")
-    assert place(0.82, 0.97, adversarial=False).withheld == "production: adversarial diagnostic not passed"
+    assert place(0.82, 0.97, adversarial="passed") == Standing("production", "excellent", None)
+    assert place(0.82, 0.94, adversarial="passed") == Standing("excellent", "excellent", None)
+
+
+@pytest.mark.parametrize("status", ["failed", "not run", "not valid"])
+def test_production_is_withheld_from_what_did_not_pass_the_diagnostic(status: str) -> None:
+    found = place(0.82, 0.97, adversarial=status)
+    assert found == Standing("excellent", "excellent", f"production: adversarial diagnostic {status}")
+
+
+def test_a_run_without_a_diagnostic_counts_as_not_run() -> None:
+    assert place(0.82, 0.97).withheld == "production: adversarial diagnostic not run"
 
 
 def test_no_relative_gain_over_a_baseline_at_or_below_zero() -> None:
@@ -49,5 +56,5 @@ def test_no_relative_gain_over_a_baseline_at_or_below_zero() -> None:
 
 
 def test_a_tier_without_bounds_is_never_reached() -> None:
-    found = standing(TiersConfig(), spearman=1.0, roc_auc=1.0, baseline_spearman=0.1, adversarial=True)
+    found = standing(TiersConfig(), spearman=1.0, roc_auc=1.0, baseline_spearman=0.1, adversarial="passed")
     assert found == Standing(None, None, None)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -201,3 +203,26 @@ def test_model_id_keeps_machine_paths_out(tmp_path: Path) -> None:
     assert weights.model_id(ModelConfig(path=str(folder))) == "my-encoder"
     assert weights.model_id(ModelConfig(path=HUB_ID)) == HUB_ID
     assert weights.model_id(ModelConfig(path=HUB_ID, revision="v1")) == f"{HUB_ID}@v1"
+
+
+def test_weights_are_read_once_for_each_state_of_their_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_model(tmp_path / "mine")
+    cfg = ModelConfig(path=str(folder), sha256=CONTENT_SHA256)
+    opened: list[Path] = []
+    plain_open = Path.open
+
+    def watched(path: Path, *arguments: Any, **options: Any) -> Any:
+        opened.append(path)
+        return plain_open(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", watched)
+    for _ in range(3):
+        weights.locate(cfg)
+        assert weights.weights_sha256(cfg) == CONTENT_SHA256
+    assert opened == [folder / "model.safetensors"]
+    # As long as before, and made to look as old: still other weights.
+    before = (folder / "model.safetensors").stat()
+    time.sleep(0.05)  # a file system's clock may tick every few milliseconds only
+    (folder / "model.safetensors").write_bytes(CONTENT[::-1])
+    os.utime(folder / "model.safetensors", ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert "these are not the weights that were asked for" in refused(cfg)

@@ -18,6 +18,7 @@ import promax
 from promax.cli.parser import make_parser
 from promax.cli.train import train
 from promax.config import ConfigError
+from promax.trial import SweepError
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -44,6 +45,8 @@ def _guarded(action: Callable[[], int]) -> int:
 def _explain(error: Exception) -> tuple[str, int]:
     if isinstance(error, ConfigError):
         return str(error), 2
+    if isinstance(error, SweepError):
+        return str(error), 3
     last = traceback.extract_tb(error.__traceback__)[-1]
     first_line = (str(error).splitlines() or [""])[0]
     if isinstance(error, RuntimeError) and Path(promax.__file__).parent in Path(last.filename).parents:

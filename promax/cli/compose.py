@@ -67,7 +67,10 @@ def explained(error: Exception, schema: type[Any], words: Sequence[str]) -> Conf
 
 def _explain_key(key: str, schema: type[Any], words: Sequence[str]) -> str:
     """Why a key can't be overridden. Hydra names it up to where it failed; the override as typed names all of it."""
-    typed = (word.partition("=")[0].lstrip("+~") for word in words)
+    typed = [word.partition("=")[0].lstrip("+~") for word in words]
+    if key == "hydra" or key.startswith("hydra."):
+        key = next((word for word in typed if word.startswith("hydra.")), key)
+        return f"{key}: no such setting of Hydra's; `promax train --cfg hydra` and the same overrides list them"
     key = next((word for word in typed if word == key or word.startswith(f"{key}.")), key)
     if is_known(key, schema):
         group = key.rpartition(".")[0]

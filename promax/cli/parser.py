@@ -19,14 +19,55 @@ baseline, which is computed first where the study has none yet.
   promax train data=pairs data.train=a.jsonl data.test=b.jsonl
   promax train data=pairs data.test=b.jsonl optim.epochs=0         the baseline alone
   promax train -m optim.lr=2e-5,5e-5 optim.epochs=6,12             a grid of runs
+  promax train -m hydra/sweeper=promax_optuna 'optim.lr=tag(log,interval(1e-6,1e-3))' 'optim.epochs=range(2,17,2)'
+                                                        a search: pruned, resumed by the same command
+  promax train @mlruns/sweeps/.../best.yaml             the overrides in a file, as a search leaves them
   promax train --cfg job                                print the composed config, run nothing
 
 Groups: data (tickets pairs columnar hub), model (minilm minilm_lora mpnet mpnet_lora),
-optim (before_fix after_fix), experiment (baseline before_fix after_fix demo).
+optim (before_fix after_fix), experiment (baseline before_fix after_fix demo lr_epochs).
+"""
+
+_BUILD_HELP = """\
+Reads a ServiceNow, Jira or Bugzilla export, takes positive pairs from problem records, parents and
+duplicate links, mines negative ones, and writes train, dev, test and adversarial pairs with a manifest.
+What was encoded is kept: a build that was stopped goes on where it was.
+
+  promax data build incident.csv --out pairs
+  promax data build incident.csv --out pairs phases.pairs=null        as many pairs as there are
+  promax data build bugs.csv --links duplicates.csv --out pairs export.columns.short=Summary
+  promax data build incident.csv --out pairs phases.definition=banded mining.pairs_per_ticket=4
+
+Every key: promax/config/curriculum.py and promax/config/exports.py. The first example writes pairs/train.parquet,
+pairs/train.json, and so on for dev, test and adversarial, and pairs/manifest.json.
+"""
+
+_AUDIT_HELP = """\
+Looks for what would mislead whoever trains on these pairs or judges by them: train easier than test, inverted
+phases, labels that a simple rule gives, tickets on both sides, leaks, people. Prints what was found, worst first,
+with a figure and what to do, and records it in the study. Exit code 1 if anything found is an error.
+
+  promax data audit train.jsonl --test test.jsonl
+  promax data audit pairs.jsonl --out audit data.positive_from=0.5
+  promax data audit tickets                                         the embedded corpus, as a run would divide it
+  promax data audit train --test validation data=hub data.path=sentence-transformers/stsb
+
+A pair set of its own counts as test. Texts are never shown. Example of a result: experiments/data_audit/.
 """
 
 
 _Verbs = Any  # argparse gives the type of what add_subparsers returns no public name
+
+
+class _Interleaved(argparse.ArgumentParser):
+    """Takes overrides on either side of an option; argparse's own `*` is done with once an option comes."""
+
+    def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]
+        parsed, extra = super().parse_known_args(args, namespace)
+        if "overrides" not in parsed:
+            return parsed, extra
+        parsed.overrides = [*parsed.overrides, *(word for word in extra if not word.startswith("-"))]
+        return parsed, [word for word in extra if word.startswith("-")]
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -42,7 +83,11 @@ def make_parser() -> argparse.ArgumentParser:
     _add_train(verbs)
     _add_compare(verbs)
     _add_ui(verbs)
-    data = verbs.add_parser("data", help="make pair sets").add_subparsers(metavar="VERB", required=True)
+    data = verbs.add_parser("data", help="make pair sets").add_subparsers(
+        metavar="VERB", required=True, parser_class=_Interleaved
+    )
+    _add_build(data)
+    _add_audit(data)
     _add_corpus(data)
     return parser
 
@@ -78,6 +123,34 @@ def _add_ui(verbs: _Verbs) -> None:
     ui.add_argument("--port", type=int, default=5000, help="port to listen on (default: %(default)s)")
     ui.add_argument("--uri", help="tracking store (default: the embedded one)")
     ui.set_defaults(handler=run.ui)
+
+
+def _add_build(verbs: _Verbs) -> None:
+    build = verbs.add_parser(
+        "build",
+        help="make pairs in phases from a ticket export",
+        description=_BUILD_HELP,
+        formatter_class=_RAW,
+    )
+    build.add_argument("export", type=Path, metavar="EXPORT", help="ticket export: .csv, .xlsx, .json or .jsonl")
+    build.add_argument("--links", type=Path, metavar="FILE", help="duplicate links: a ticket and its duplicates a row")
+    build.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write, new or empty")
+    build.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="config overrides in Hydra's grammar")
+    build.set_defaults(handler=run.build)
+
+
+def _add_audit(verbs: _Verbs) -> None:
+    audit = verbs.add_parser(
+        "audit",
+        help="say what is wrong with a pair set",
+        description=_AUDIT_HELP,
+        formatter_class=_RAW,
+    )
+    audit.add_argument("train", metavar="TRAIN", help="pairs to look through; `tickets` is the embedded corpus")
+    audit.add_argument("--test", metavar="TEST", help="pairs that a model trained on TRAIN would be judged by")
+    audit.add_argument("--out", type=Path, metavar="DIR", help="folder for report.md, report.json and the figures")
+    audit.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="config overrides in Hydra's grammar")
+    audit.set_defaults(handler=run.audit)
 
 
 def _add_corpus(verbs: _Verbs) -> None:

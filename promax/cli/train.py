@@ -5,13 +5,18 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from promax.cli.compose import explained, register
-from promax.config import Config, build, conf_dir, project_root
+from promax.config import Config, ConfigError, DataConfig, build, conf_dir, project_root
+from promax.trial import SweepError, current
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
+
+    from promax.data.splits import Splits
 
 
 class _Refused(BaseException):
@@ -22,8 +27,13 @@ class _Refused(BaseException):
 
 
 def train(overrides: list[str]) -> int:
-    """Compose with Hydra, single run or multirun, and train each composed config."""
+    """Compose with Hydra, single run or multirun, and train each composed config.
+
+    A word @FILE stands for the overrides in that file, a YAML list as a sweep leaves it in best.yaml.
+    """
     import hydra
+
+    overrides = [each for word in overrides for each in (_read(word) if word.startswith("@") else [word])]
 
     register(Config)
     # conf/ and worker processes then mean the same folder, whatever the working directory.
@@ -37,15 +47,30 @@ def train(overrides: list[str]) -> int:
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(_train_one)()
     except _Refused as refused:
         raise refused.cause from None
-    except KeyboardInterrupt:
-        print(
-            "what was logged is kept, a run in progress is marked KILLED; the same command starts it anew",
-            file=sys.stderr,
-        )
+    except KeyboardInterrupt as interrupt:
+        # A sweep says itself how far it is.
+        anew = "what was logged is kept, a run in progress is marked KILLED; the same command starts it anew"
+        print(interrupt.args[0] if interrupt.args else anew, file=sys.stderr)
+        raise
+    except (ConfigError, SweepError):
         raise
     except Exception as error:
         raise explained(error, Config, overrides) from error
     return 0
+
+
+def _read(word: str) -> list[str]:
+    import yaml
+
+    try:
+        found = yaml.safe_load(Path(word[1:]).expanduser().read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{word}: can't be read: {error.strerror}") from None
+    except (UnicodeDecodeError, yaml.YAMLError):
+        found = None
+    if not isinstance(found, list) or not all(isinstance(each, str) for each in found):
+        raise ConfigError(f"{word}: must be a YAML list of overrides, a line each, like - optim.lr=1e-4")
+    return found
 
 
 def _show_progress() -> None:
@@ -60,22 +85,36 @@ def _show_progress() -> None:
     logging.getLogger().setLevel(logging.WARNING)
 
 
-def _train_one(composed: DictConfig) -> float:
-    """One composed run; returns its dev metric, which is what a sweeper optimises."""
+def _train_one(composed: DictConfig) -> dict[str, float]:
+    """One composed run; returns its dev metrics by the names they are logged under, for a sweeper to choose from."""
     _show_progress()
     try:
-        cfg = build(composed, Config)
-        from promax.data.splits import load
-
-        # Reading the pairs needs no torch: a bad file is refused before the seconds that its import takes.
-        splits = load(cfg.data, training=cfg.optim.epochs > 0)
-        from hydra.core.hydra_config import HydraConfig
-
-        from promax.compare import compare
-        from promax.run import run
-
-        result = run(cfg, splits, HydraConfig.get().overrides.task)
-        compare([result.run_id], None, cfg.tracking.uri)
-        return result.objective
+        return _run(build(composed, Config))
     except Exception as error:
+        if current() is not None:
+            raise  # a trial's failure is the sweeper's to record
         raise _Refused(error) from error
+
+
+@lru_cache(maxsize=4)
+def _load_once(cfg: DataConfig, *, training: bool) -> Splits:
+    """The trials of a sweep share their pairs, which were checked against the study's."""
+    from promax.data.splits import load
+
+    return load(cfg, training=training)
+
+
+def _run(cfg: Config) -> dict[str, float]:
+    from promax.data.splits import load
+
+    # Reading the pairs needs no torch: a bad file is refused before the seconds that its import takes.
+    splits = (load if current() is None else _load_once)(cfg.data, training=cfg.optim.epochs > 0)
+    from hydra.core.hydra_config import HydraConfig
+
+    from promax.compare import compare
+    from promax.run import run
+
+    result = run(cfg, splits, HydraConfig.get().overrides.task, current())
+    if current() is None:
+        compare([result.run_id], None, cfg.tracking.uri)
+    return {f"dev/{name}": value for name, value in result.dev.metrics.items()} if result.dev is not None else {}

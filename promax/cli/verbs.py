@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from functools import partial
 
-from promax.config import ConfigError
+from promax.config import BuildConfig, ConfigError
 
 
 def compare(options: argparse.Namespace) -> int:
@@ -18,6 +20,43 @@ def ui(options: argparse.Namespace) -> int:
     from promax.tracking import open_store, serve_ui
 
     return serve_ui(open_store(options.uri), options.host, options.port)
+
+
+def build(options: argparse.Namespace) -> int:
+    from promax.cli.compose import composed
+
+    cfg = composed("build", BuildConfig, options.overrides)
+    from promax.build import build
+    from promax.vectors import untuned_vectors
+
+    vectors_of = partial(untuned_vectors, model=cfg.model, device=cfg.device, batch_size=cfg.batch_size)
+    try:
+        build(options.export, options.links, options.out, cfg, vectors_of)
+    except KeyboardInterrupt:
+        print("what was encoded is kept; the same command goes on from there", file=sys.stderr)
+        raise
+    return 0
+
+
+def audit(options: argparse.Namespace) -> int:
+    from promax.cli.compose import composed
+    from promax.config import Config
+
+    cfg = composed("config", Config, _audited(options))
+    from promax.audit.flow import audit
+
+    return 1 if audit(cfg, options.out).of("error") else 0
+
+
+def _audited(options: argparse.Namespace) -> list[str]:
+    """The overrides that name the pairs, before the user's own."""
+    if options.train == "tickets" and options.test is None:
+        return ["data=tickets", *options.overrides]
+    source = [] if any(word.startswith("data=") for word in options.overrides) else ["data=pairs"]
+    # Alone, it is what something would be judged by.
+    sides = {"test": options.train} if options.test is None else {"train": options.train, "test": options.test}
+    quoted = {side: "'" + path.replace("'", "\\'") + "'" for side, path in sides.items()}
+    return [*source, *(f"data.{side}={path}" for side, path in quoted.items()), *options.overrides]
 
 
 def corpus(options: argparse.Namespace) -> int:

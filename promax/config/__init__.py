@@ -8,8 +8,11 @@ imports torch, so a wrong request is refused before anything slow happens.
 from __future__ import annotations
 
 from promax.config.building import build, flatten, from_yaml, is_known, to_yaml, unknown_key
+from promax.config.curriculum import BuildConfig, MiningConfig, PhasesConfig, SplitsConfig
+from promax.config.exports import ExportColumnsConfig, ExportConfig
 from promax.config.paths import conf_dir, project_root
 from promax.config.schema import (
+    AdversarialConfig,
     ColumnsConfig,
     Config,
     ConfigError,
@@ -25,14 +28,21 @@ from promax.config.schema import (
 )
 
 __all__ = [
+    "AdversarialConfig",
+    "BuildConfig",
     "ColumnsConfig",
     "Config",
     "ConfigError",
     "DataConfig",
     "EvalConfig",
+    "ExportColumnsConfig",
+    "ExportConfig",
     "LoraConfig",
+    "MiningConfig",
     "ModelConfig",
     "OptimConfig",
+    "PhasesConfig",
+    "SplitsConfig",
     "TicketsConfig",
     "TierConfig",
     "TiersConfig",

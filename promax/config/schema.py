@@ -54,10 +54,12 @@ class DataConfig:
     `train`, `dev` and `test` are file paths (source: files) or split names (source: hub, with
     `path` the dataset's hub id or local folder). Where only one of train and test is given, the
     other sides are cut from it by groups of shared texts; where dev alone is missing, `dev_from`
-    says which side gives pairs up for it. `positive_from` is the label from which a pair counts as
-    positive; labels that are only 0 and 1 need none. `binary` turns graded labels into 0/1 there.
-    `seed` draws the cuts and `train_limit`: it is not the run's seed, so that runs with different
-    seeds are trained and tested on the same pairs.
+    says which side gives pairs up for it. `adversarial` is a pair file with categories for the
+    adversarial diagnostic, whatever the source; null: its pairs are chosen from test, and the
+    embedded corpus draws its own.
+    `positive_from` is the label from which a pair counts as positive; labels that are only 0 and 1
+    need none. `binary` turns graded labels into 0/1 there. `seed` draws the cuts and `train_limit`:
+    it is not the run's seed, so that runs with different seeds are trained and tested on the same pairs.
     """
 
     name: Name = "tickets"
@@ -68,6 +70,7 @@ class DataConfig:
     train: Name | None = None
     dev: Name | None = None
     test: Name | None = None
+    adversarial: Name | None = None
     seed: Annotated[int, Field(ge=0)] = 0
     train_limit: Annotated[int, Field(ge=2)] | None = None
     dev_from: Literal["train", "test"] = "train"
@@ -154,6 +157,19 @@ class OptimConfig:
 
 
 @dataclass(frozen=True, config=STRICT)
+class AdversarialConfig:
+    """What passes the adversarial diagnostic: the least ROC-AUC and F1, both 0.70 in the original project.
+
+    `lexical_roc_auc` says how hard its pairs are: the most that shared words alone may tell their
+    classes apart. At 0.5 words tell nothing; far below, they would tell the label the other way round.
+    """
+
+    roc_auc: Annotated[float, Field(gt=0.5, le=1)] = 0.70
+    f1: Annotated[float, Field(gt=0, le=1)] = 0.70
+    lexical_roc_auc: Annotated[float, Field(ge=0.3, le=0.7)] = 0.5
+
+
+@dataclass(frozen=True, config=STRICT)
 class EvalConfig:
     """How scores become metrics: bootstrap replicates, the intervals' level, the k of recall@k."""
 
@@ -161,6 +177,7 @@ class EvalConfig:
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
     recall_at: Annotated[list[Count], Field(min_length=1)] = field(default_factory=lambda: [1, 5, 10])
     batch_size: Count = 64
+    adversarial: AdversarialConfig = field(default_factory=AdversarialConfig)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -204,12 +221,18 @@ class Config:
 
     `save` is what of the model goes into the record: the LoRA `adapter`, the whole model with the
     adapter folded in (`merged`), `none`, or `auto`: the adapter where there is one.
+
+    `engine` takes the training's steps: `packed` wherever it knows the encoder's architecture, else
+    `reference`, sentence-transformers' trainer in float32. `precision` is that of packed's matrix
+    products in training and in ranking its epochs: `auto` is bf16 where the hardware is fast at it,
+    `fp32` gives the reference's numbers. The final evaluation is in float32 in any case.
     """
 
     study: Name = "promax"
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
-    engine: Literal["reference"] = "reference"
+    engine: Literal["packed", "reference"] = "packed"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
     save: Literal["auto", "none", "adapter", "merged"] = "auto"
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)

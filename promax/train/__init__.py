@@ -7,6 +7,8 @@ what the optimizer did with what was asked for. Everything but the engine is the
 
 from __future__ import annotations
 
+import dataclasses
+import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 __all__ = ["EpochRecord", "FitReport", "fit", "plan_for"]
+
+_logger = logging.getLogger(__name__)
 
 
 def plan_for(pairs: Pairs, cfg: OptimConfig, seed: int) -> Plan:
@@ -43,42 +47,55 @@ def fit(
     seed: int,
     dev_score: Callable[[], dict[str, float]],
     on_epoch: Callable[[EpochRecord], None],
+    precision: str = "auto",
 ) -> FitReport:
     """Train `encoder` in place on its own device; it ends in evaluation mode.
 
     Its parameters are then those of the best epoch by `dev[cfg.select_by]` (keep=best) or of the
     last (keep=last). Everything drawn at random follows from `seed`: two calls with equal arguments
-    on one machine give bitwise equal reports, `seconds` aside. torch's, numpy's and Python's global
-    generators are re-seeded on the way.
+    on one machine give bitwise equal reports, `seconds` aside. The reference engine re-seeds torch's,
+    numpy's and Python's global generators on the way.
 
     Args:
         encoder: its parameters with `requires_grad` are trained.
         pairs: the training pairs.
         cfg: how; `cfg.epochs` is at least 1.
-        engine: which engine takes the steps; today "reference", sentence-transformers' trainer.
+        engine: which engine takes the steps: "packed" where it can take this encoder, else, as the log then
+            says, "reference", sentence-transformers' trainer.
         seed: of shuffling and dropout.
         dev_score: dev metrics of the encoder as it is; called after each epoch.
         on_epoch: told of each epoch, after `dev_score`.
+        precision: of the packed engine, "auto", "fp32" or "bf16".
 
     Raises:
         ConfigError: as `plan_for`; a `select_by` that dev doesn't have; an unknown engine.
         RuntimeError: the loss is not finite, memory runs out with one pair at a time, or what the
             optimizer did is not what was configured.
     """
-    if engine != "reference":
-        raise ConfigError(f"engine={engine}: must be reference")
+    if engine not in ("packed", "reference"):
+        raise ConfigError(f"engine={engine}: must be packed or reference")
     plan = plan_for(pairs, cfg, seed)
 
     # Here, so that a refusal comes before torch is loaded.
-    from promax.train import alive, reference
+    from promax.packed import reasons_against, resolve
+    from promax.train import alive, packed, reference
     from promax.train.course import Course
 
     before = alive.trainable_state(encoder)
     if not before:
         raise ConfigError(f"optim.epochs={cfg.epochs}: the encoder has no trainable parameter")
+    against = reasons_against(encoder) if engine == "packed" else []
+    if against:
+        _logger.info("engine=packed can't take this encoder, so engine=reference does: %s", "; ".join(against))
     with Course(encoder, plan, cfg, dev_score, on_epoch) as course:
-        micro_batch_size = reference.train(encoder, pairs, plan, cfg, seed, course)
-    report = course.report(micro_batch_size)
+        if engine == "packed" and not against:
+            dtype = resolve(precision, encoder.device)
+            used = f"packed {'bf16' if dtype.itemsize == 2 else 'fp32'}"
+            micro_batch_size = packed.train(encoder, pairs, plan, cfg, seed, course, dtype)
+        else:
+            used = "reference fp32"
+            micro_batch_size = reference.train(encoder, pairs, plan, cfg, seed, course)
+    report = dataclasses.replace(course.report(micro_batch_size), engine=used)
     alive.verify(report, plan, cfg, sum(tensor.numel() for tensor in before.values()))
     alive.verify_moved(before, encoder)
     if cfg.keep == "best":

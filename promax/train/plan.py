@@ -42,11 +42,6 @@ class Plan:
         """Optimizer steps in the whole run."""
         return len(self.batches)
 
-    @property
-    def examples_per_phase(self) -> dict[int, int]:
-        """Phase -> pairs trained on in the whole run, repeats included."""
-        return self.examples_after(self.steps)
-
     def examples_after(self, steps: int) -> dict[int, int]:
         """Phase -> pairs trained on in the first `steps` steps, repeats included."""
         seen = np.concatenate([np.empty(0, np.int64), *self.batches[:steps]])

@@ -31,8 +31,8 @@ class FitReport:
     `trainable_parameters` counts the numbers the optimizer holds. `examples_per_phase` maps a phase
     (0 where pairs have none) to the pairs trained on, repeats included. `best_epoch` is the epoch
     with the highest dev score, the earliest of equals. `micro_batch_size` is below
-    `optim.batch_size` when memory ran out and batches were split. `seconds` is wall-clock time,
-    dev scoring included.
+    `optim.batch_size` when memory ran out and batches were split. `engine` is the one that took the
+    steps, with its precision. `seconds` is wall-clock time, dev scoring included.
     """
 
     epochs: list[EpochRecord]
@@ -47,3 +47,4 @@ class FitReport:
     micro_batch_size: int
     stopped_early: bool
     seconds: float
+    engine: str = "reference fp32"

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from promax.tracking import RunInfo, Store, get_run, start_run, sweep_dead_runs
 from promax.process import has_died, this_process
+from promax.tracking import RunInfo, Store, get_run, start_run, sweep_dead_runs
 
 TRAINING = """
 import time

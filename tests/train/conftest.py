@@ -40,13 +40,20 @@ class Lab:
         self.positive = self.pairs(np.ones(N))
         self.phased = self.pairs(np.arange(N) % 2.0, np.repeat(np.array([1, 2, 3]), 8))
 
-    def encoder(self, dropout: float = 0.0) -> SentenceTransformer:
-        """The tiny encoder with a LoRA adapter; equal at each call."""
+    def bare(self) -> SentenceTransformer:
+        """The tiny encoder without an adapter: all is trainable but the pooler, which it has no use for."""
         transformer = Transformer(str(self._folder), max_seq_length=32)
         pooling = Pooling(transformer.get_embedding_dimension())
         encoder = SentenceTransformer(modules=[transformer, pooling], device="cpu")
+        transformer.model.pooler.requires_grad_(False)
+        return encoder.eval()
+
+    def encoder(self, dropout: float = 0.0, targets: list[str] | None = None) -> SentenceTransformer:
+        """The tiny encoder with a LoRA adapter, on all linear layers or on `targets`; equal at each call."""
+        encoder = self.bare()
         encoder.requires_grad_(False)
-        attach_lora(encoder.transformers_model, LoraConfig(r=4, alpha=8, dropout=dropout), seed=1)
+        lora = LoraConfig(r=4, alpha=8, dropout=dropout, target_modules=targets)
+        attach_lora(encoder.transformers_model, lora, seed=1)
         return encoder.eval()
 
     def pairs(self, labels: NDArray[np.float64], phases: NDArray[np.int64] | None = None) -> Pairs:
@@ -64,12 +71,14 @@ class Lab:
         dev: Callable[[], dict[str, float]] | None = None,
         on_epoch: Callable[[EpochRecord], None] = lambda record: None,
         seed: int = 0,
+        engine: str = "reference",
+        precision: str = "fp32",
         **options: Any,
     ) -> FitReport:
         """A short `fit`; whatever the test is about, the optimizer's learning rates are the config's."""
         cfg = OptimConfig(**{"lr": 1e-2, "epochs": 2, "batch_size": 8, **options})
         dev = dev or (lambda: {"spearman": 0.5})
-        report = fit(encoder, self.binary if pairs is None else pairs, cfg, "reference", seed, dev, on_epoch)
+        report = fit(encoder, self.binary if pairs is None else pairs, cfg, engine, seed, dev, on_epoch, precision)
         assert report.peak_lr == max(report.lrs) == cfg.lr
         assert report.lrs == pytest.approx(scheduled(cfg, report.steps), rel=1e-9)
         return report

@@ -96,16 +96,17 @@ def test_phased_trains_the_phases_in_ascending_order_and_counts_what_it_trains()
     plan = plan_of(phases=shuffled, curriculum="phased", epochs=8, batch_size=10, phase_split=[2.0, 1.0, 1.0])
     assert plan.epoch_phases == [1, 1, 1, 1, 2, 2, 3, 3]
     assert plan.epoch_ends == [1, 2, 3, 4, 6, 8, 9, 10]
-    assert plan.examples_per_phase == {1: 40, 2: 40, 3: 20}
+    assert plan.examples_after(plan.steps) == {1: 40, 2: 40, 3: 20}
     assert plan.examples_after(5) == {1: 40, 2: 10}
     for epoch, phase in zip(epochs_of(plan), plan.epoch_phases, strict=True):
         assert sorted(np.concatenate(epoch)) == np.flatnonzero(shuffled == phase).tolist()
 
 
 def test_examples_per_phase_without_phases_and_without_a_curriculum() -> None:
-    assert plan_of(epochs=3).examples_per_phase == {0: 120}
-    assert plan_of(phases=THREE_PHASES, epochs=3).examples_per_phase == {1: 30, 2: 60, 3: 30}
-    assert plan_of(epochs=3).examples_after(0) == {}
+    plain, phased = plan_of(epochs=3), plan_of(phases=THREE_PHASES, epochs=3)
+    assert plain.examples_after(plain.steps) == {0: 120}
+    assert phased.examples_after(phased.steps) == {1: 30, 2: 60, 3: 30}
+    assert plain.examples_after(0) == {}
 
 
 def test_split_epochs_by_hand() -> None:

@@ -1,0 +1,105 @@
+"""The packed engine: the trainer's plan, loss, clipping and AdamW, with the encoder's passes on packed tokens."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sentence_transformers import SentenceTransformer
+from torch import Tensor, nn
+from torch.optim import AdamW
+from transformers import Trainer
+
+from promax.config import OptimConfig
+from promax.data.pairs import Pairs
+from promax.packed import Noise, Packed
+from promax.train import losses
+from promax.train.course import Course
+from promax.train.microbatch import MicroBatches, embed_in_parts
+from promax.train.plan import Plan
+
+
+def train(
+    encoder: SentenceTransformer,
+    pairs: Pairs,
+    plan: Plan,
+    cfg: OptimConfig,
+    seed: int,
+    course: Course,
+    dtype: torch.dtype,
+) -> int:
+    """Train `encoder` in place, where it is, until the plan or the course ends; products are taken in `dtype`.
+
+    Parameters, their gradients and the optimizer's state stay float32. Dropout draws its own noise,
+    which follows from `seed`, the step and the pair; torch's generators are not used.
+
+    Returns:
+        The pairs that went through the encoder at once in the end: `cfg.batch_size`, or less when
+        memory ran out.
+
+    Raises:
+        RuntimeError: the loss is not finite, or memory runs out with a single pair.
+    """
+    steps = _Steps(encoder, pairs, cfg, seed, dtype)
+    course.watch(steps.optimizer)
+    for number, (rows, lr) in enumerate(zip(plan.batches, plan.lrs.tolist(), strict=True)):
+        course.after_step(rows, steps.take(number, rows, lr))
+        if course.stopped:
+            break
+    return steps.micro_batches.size
+
+
+class _Steps:
+    def __init__(
+        self, encoder: SentenceTransformer, pairs: Pairs, cfg: OptimConfig, seed: int, dtype: torch.dtype
+    ) -> None:
+        self.micro_batches = MicroBatches(cfg.batch_size, encoder.max_seq_length)
+        self.optimizer = _adamw(encoder, cfg)
+        self._packed = Packed(encoder, dtype)
+        self._loss = losses.build(cfg.loss, encoder)
+        self._parameters = [each for each in encoder.parameters() if each.requires_grad]
+        self._max_grad_norm, self._seed, self._device = cfg.max_grad_norm, seed, encoder.device
+        # Once, not in every epoch; a text that is in several pairs, once for all.
+        distinct = {text: number for number, text in enumerate(dict.fromkeys([*pairs.text1, *pairs.text2]))}
+        self._tokens = self._packed.tokenize(list(distinct))
+        self._sides = np.array([[distinct[text] for text in side] for side in (pairs.text1, pairs.text2)]).T
+        self._labels = torch.from_numpy(pairs.labels).float()
+
+    def take(self, number: int, rows: NDArray[np.int64], lr: float) -> float:
+        """One optimizer step on these rows; returns their loss before it."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        loss = self.micro_batches.attempt(lambda: self.differentiate(number, rows), len(rows))
+        nn.utils.clip_grad_norm_(self._parameters, self._max_grad_norm)
+        self.optimizer.step()
+        # Asking for the number is the step's only wait for the device.
+        return loss.item()
+
+    def differentiate(self, number: int, rows: NDArray[np.int64]) -> Tensor:
+        """The loss of these rows, and its gradients in the parameters."""
+        self.optimizer.zero_grad()
+
+        def embed(part: dict[str, Tensor]) -> Tensor:
+            # Seeded by the part, so that its second pass, where there is one, drops out what the first did.
+            noise = Noise([self._seed, number, int(part["place"][0])], self._device)
+            both = [self._tokens[text] for text in part["texts"].T.flatten().tolist()]
+            return torch.stack(self._packed.embed(both, noise).chunk(2), 1)
+
+        whole = {"texts": torch.from_numpy(self._sides[rows]), "place": torch.arange(len(rows))}
+        size = self.micro_batches.size
+        embeddings = embed(whole) if len(rows) <= size else embed_in_parts(embed, whole, size)
+        labels = self._labels[rows].to(self._device)
+        loss: Tensor = self._loss.compute_loss_from_embeddings(list(embeddings.unbind(1)), labels)  # type: ignore[operator]
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
+
+
+def _adamw(encoder: SentenceTransformer, cfg: OptimConfig) -> AdamW:
+    """The trainer's own: biases and norms don't decay."""
+    decaying = set(Trainer.get_decay_parameter_names(None, encoder))  # type: ignore[arg-type]
+    trainable = {name: each for name, each in encoder.named_parameters() if each.requires_grad}
+    groups = [
+        {"params": [each for name, each in trainable.items() if name in decaying], "weight_decay": cfg.weight_decay},
+        {"params": [each for name, each in trainable.items() if name not in decaying], "weight_decay": 0.0},
+    ]
+    return AdamW(groups, lr=cfg.lr, fused=True)
