@@ -30,7 +30,7 @@ TITLES = {"spearman": "Spearman", "roc_auc": "ROC-AUC", "pr_auc": "PR-AUC"}
 # Tags of a run: what its adversarial diagnostic came to, and why it is not passed.
 ADVERSARIAL, ADVERSARIAL_REASON = "promax.adversarial", "promax.adversarial_reason"
 # Of a table that goes to a file or a pipe, in characters.
-WIDTH = 130
+WIDTH = 140
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def show(rows: Sequence[Row], store: Store) -> None:
     shown = [name for name in SHOWN if any(f"test/{name}" in row.run.metrics for row in rows)]
     levels = sorted({100 * row.config.eval.confidence for row in rows})
     table = Table(box=box.HORIZONTALS, title=f"on test, with {', '.join(f'{each:g}' for each in levels)} % intervals")
-    table.add_column("run", ratio=1)
+    table.add_column("run", ratio=1, min_width=12)
     for name in shown:
         table.add_column(TITLES[name], justify="right", no_wrap=True)
         table.add_column("less baseline", justify="right", no_wrap=True)

@@ -94,6 +94,7 @@ def test_the_study_of_rate_and_epochs_on_the_real_encoder(project: Path, project
     """experiment=lr_epochs but for its size: two starting points, one baseline, dev metrics in the curve."""
     small = [
         "hydra.sweeper.n_trials=3",
+        "precision=fp32",  # else epochs are ranked in bf16 where that is fast, and the kept one is judged in float32
         "hydra.sweeper.params={optim.lr:'tag(log,interval(1e-6,1e-3))',optim.epochs:'range(1,3)'}",
     ]
     points = "hydra.sweeper.enqueue=[{optim.lr:2e-5,optim.epochs:1},{optim.lr:5e-5,optim.epochs:2}]"
