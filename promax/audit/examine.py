@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from promax import weights
 from promax.audit import shape, shortcuts, similarity, splits, texts
@@ -24,18 +25,24 @@ def examine(
         ConfigError: the encoder can't be found or opened.
     """
     ruler = untuned_ruler(cfg, device)
-    sides = {name: make_side(name, of, cfg.data.positive_from, ruler, cfg.data.seed) for name, of in pairs.items()}
+    given = {name: _without_phases(of) if name == "test" and "train" in pairs else of for name, of in pairs.items()}
+    sides = {name: make_side(name, of, cfg.data.positive_from, ruler, cfg.data.seed) for name, of in given.items()}
     subject: dict[str, dict[str, str | int]] = {
         name: {
             "origin": origins[name],
             "pairs": len(side.pairs),
             "sampled": len(side.sample.rows),
-            "fingerprint": side.pairs.fingerprint(),
+            "fingerprint": pairs[name].fingerprint(),
         }
         for name, side in sides.items()
     }
     found = findings(sides.get("train"), sides.get("test"))
     return Report(found, subject, weights.model_id(cfg.model)), list(sides.values())
+
+
+def _without_phases(judging: Pairs) -> Pairs:
+    """Phases order what is trained on. Where pairs judge, they only sort them, as by how hard they look."""
+    return replace(judging, phases=None)
 
 
 def findings(train: Side | None, test: Side | None) -> list[Finding]:

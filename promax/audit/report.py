@@ -23,10 +23,10 @@ def summary(report: Report) -> str:
     """
     counts = [(len(report.of(severity)), severity) for severity in FOUND]
     found = ", ".join(f"{count} {name}{'s' * (count > 1)}" for count, name in counts if count)
-    clean = len(report.of("clean"))
-    if not found:
-        return f"nothing found by {clean} check{'s' * (clean != 1)}"
-    return f"{found}; {clean} check{'s' * (clean != 1)} found nothing"
+    clean, skipped = len(report.of("clean")), len(report.of("unchecked"))
+    checks = f"{clean} check{'s' * (clean != 1)}"
+    told = f"{found}; {checks} found nothing" if found else f"nothing found by {checks}"
+    return f"{told}; {skipped} could not be made" if skipped else told
 
 
 def show(report: Report) -> None:

@@ -56,7 +56,9 @@ def same_category(side: Side) -> list[Finding]:
         "error": "label by ground truth: a category is what a router needs, not whether two tickets are one problem",
         "warning": "add negatives of one category, and keep the category out of the text: a model can lean on it",
     }.get(severity, "")
-    return [Finding(check, side.name, severity, f"{text}; below {CATEGORY_WARNING:g} passes", advice, figures)]
+    return [
+        Finding(check, side.name, severity, f"{text}; a lower end below {CATEGORY_WARNING:g} passes", advice, figures)
+    ]
 
 
 def words(side: Side) -> list[Finding]:
@@ -77,7 +79,7 @@ def words(side: Side) -> list[Finding]:
         "warning": "pairs of like wording in both classes are missing: report TF-IDF beside every model",
     }.get(severity, "")
     figures = figures_of("tfidf_auc", value, interval)
-    return [Finding(check, side.name, severity, f"{text}; below {WORDS_WARNING:g} passes", advice, figures)]
+    return [Finding(check, side.name, severity, f"{text}; a lower end below {WORDS_WARNING:g} passes", advice, figures)]
 
 
 def blind_rules(side: Side) -> list[Finding]:

@@ -189,7 +189,7 @@ def similarity_rule(side: Side) -> list[Finding]:
         "error": f"{GROUND_TRUTH}: trained on these, an encoder learns to be what it is",
         "warning": "nearly all is known before training: add hard negatives (same category, near neighbours)",
     }.get(severity, "")
-    return [Finding(check, side.name, severity, f"{text}; below {RULE_WARNING:g} passes", advice, figures)]
+    return [Finding(check, side.name, severity, f"{text}; a lower end below {RULE_WARNING:g} passes", advice, figures)]
 
 
 def _banded(side: Side) -> NDArray[np.float64]:
@@ -212,7 +212,7 @@ def graded_rule(side: Side, check: str, rule: str, scores: NDArray[np.float64], 
         value, interval = estimate(statistic, side.sample.units, side.seed)
     except UndefinedMetric as reason:
         return Finding(check, side.name, "unchecked", str(reason))
-    text = f"Spearman with the graded labels {written(value, interval)}; below {RHO_ERROR:g} passes"
+    text = f"Spearman with the graded labels {written(value, interval)}; a lower end below {RHO_ERROR:g} passes"
     severity = severity_of(interval.low, warning=RHO_ERROR, error=RHO_ERROR)
     figures = figures_of(f"{rule}_spearman", value, interval)
     return Finding(check, side.name, severity, text, "" if severity == "clean" else advice, figures)

@@ -83,7 +83,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_train(verbs)
     _add_compare(verbs)
     _add_ui(verbs)
-    data = verbs.add_parser("data", help="make pair sets").add_subparsers(
+    data = verbs.add_parser("data", help="build pairs from an export, audit them, generate tickets").add_subparsers(
         metavar="VERB", required=True, parser_class=_Interleaved
     )
     _add_build(data)

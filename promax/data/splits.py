@@ -281,7 +281,11 @@ def _cut(draft: _Draft, cfg: DataConfig, donor: str, shares: dict[str, float]) -
     counts = ", ".join(f"{side} {len(of)} pairs ({positive[of].sum()} positive)" for side, of in sides.items())
     cut = f"{source}: cut by shared texts into {counts}"
     if any(len(np.unique(whole.labels[of])) < 2 for of in sides.values()):
-        raise ConfigError(f"{cut}; each needs two different labels\nGive more pairs, or a file for each side")
+        keys = ", ".join(f"data.{side}_share={shares[side]:g}" for side in ("dev", "test") if side in shares)
+        raise ConfigError(
+            f"{cut} of {len(whole)}; each needs two different labels\n"
+            f"Give more pairs, a file for each side, or another {keys} or data.seed={cfg.seed}"
+        )
     lost = len(whole) - sum(len(of) for of in sides.values())
     if lost:
         cut += f"; {lost} of {len(whole) - positive.sum()} negative pairs dropped, their tickets being on two sides"

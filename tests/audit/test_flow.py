@@ -93,6 +93,16 @@ def test_what_training_would_refuse_is_found_and_ends_with_one(root: Path, capsy
     assert "one label only: all 60 are 1" in capsys.readouterr().out
 
 
+def test_phases_are_judged_where_they_order_training(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A phase of one class is an error in what is trained on; `data build` sorts test by how hard a pair looks."""
+    rows = [json.loads(line) for line in (root / "test.jsonl").read_text().splitlines()]
+    phased = root / "phased.jsonl"
+    phased.write_text("".join(json.dumps({**row, "phase": 1 + int(row["label"])}) + "\n" for row in rows))
+    assert promax("data", "audit", str(phased), *QUICK) == 1
+    assert "one class" in capsys.readouterr().out
+    assert promax("data", "audit", str(root / "train.jsonl"), "--test", str(phased), *QUICK) == 0
+
+
 def test_an_audit_is_no_run_to_compare(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert promax("data", "audit", str(root / "test.jsonl"), *QUICK, "study=alone", "data.name=alone") == 0
     assert len(audits("alone")) == 1

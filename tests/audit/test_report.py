@@ -55,7 +55,7 @@ def test_a_report_reads_back() -> None:
 
 
 def test_the_summary_counts() -> None:
-    assert summary(report()) == "1 error, 1 warning, 1 note; 1 check found nothing"
+    assert summary(report()) == "1 error, 1 warning, 1 note; 1 check found nothing; 1 could not be made"
 
 
 def test_markdown_has_a_row_a_finding() -> None:

@@ -354,8 +354,8 @@ def test_a_missing_test_or_train_is_cut_where_dev_is_given() -> None:
 def test_a_file_too_small_to_cut() -> None:
     assert refusal(files(train=write("one.jsonl", apart("one", [1, 0, 1])))) == (
         "one.jsonl: cut by shared texts into train 3 pairs (2 positive), dev 0 pairs (0 positive),"
-        " test 0 pairs (0 positive); each needs two different labels\n"
-        "Give more pairs, or a file for each side"
+        " test 0 pairs (0 positive) of 3; each needs two different labels\n"
+        "Give more pairs, a file for each side, or another data.dev_share=0.1, data.test_share=0.2 or data.seed=0"
     )
 
 
