@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint types ui bench clean
+.PHONY: demo test fast lint types ui bench clean
 .DEFAULT_GOAL := demo
 
 $(VENV)/.installed: setup.cfg constraints.txt
@@ -22,6 +22,10 @@ demo: $(VENV)/.installed
 
 test: $(VENV)/.installed
 	$(BIN)/pytest --numprocesses 2
+
+# All but the sweeps' processes: under five minutes on two cores.
+fast: $(VENV)/.installed
+	$(BIN)/pytest --numprocesses 2 -m "not slow"
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

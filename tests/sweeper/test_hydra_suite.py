@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 from hydra.test_utils.launcher_common_tests import IntegrationTestSuite, LauncherTestSuite
 
+# Worker processes, kills and servers: `make fast` leaves these out.
+pytestmark = pytest.mark.slow
+
 # Some of these tasks return no number, as a launcher may and an objective may not: their trials fail, and may.
 GRID = [
     "hydra/sweeper=promax_optuna",

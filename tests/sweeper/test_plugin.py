@@ -23,6 +23,9 @@ FIND = """
 import sys
 from hydra.core.plugins import Plugins
 from hydra.plugins.sweeper import Sweeper
+
+# Worker processes, kills and servers: `make fast` leaves these out.
+pytestmark = pytest.mark.slow
 found = [each for each in Plugins.instance().discover(Sweeper) if each.__name__ == "PromaxOptuna"]
 print(len(found), sorted({"optuna", "torch", "mlflow", "sqlalchemy", "pydantic"} & set(sys.modules)))
 """

@@ -10,6 +10,9 @@ import optuna
 import pytest
 import yaml
 
+# Worker processes, kills and servers: `make fast` leaves these out.
+pytestmark = pytest.mark.slow
+
 LR = "optim.lr=tag(log,interval(1e-5,1e-2))"
 
 

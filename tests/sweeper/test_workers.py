@@ -59,6 +59,9 @@ from hydra_plugins.promax_sweeper._storage import Storage
 from hydra_plugins.promax_sweeper._study import Study
 import optuna
 
+# Worker processes, kills and servers: `make fast` leaves these out.
+pytestmark = pytest.mark.slow
+
 space = parse(["x=interval(0,1)"], None)
 options = Options(n_trials=200, sampler="random", pruner="none", objective=["dev/x"], direction=["maximize"])
 optuna.create_study(study_name="shared", storage=Storage(sys.argv[1], 30).rdb, direction="maximize")

@@ -90,7 +90,9 @@ def test_bytes(folder: Path, data: bytes, suffix: str) -> None:
 @given(header=st.lists(HEADERS, min_size=1, max_size=8), cells=st.lists(CELLS, min_size=1, max_size=40))
 def test_tables(folder: Path, desk: Any, header: list[str], cells: list[str]) -> None:
     rows = [cells[start : start + len(header)] for start in range(0, len(cells), len(header))]
-    data = desk.csv([header, *rows])
+    # Python 3.10 can't write a NUL into a CSV; a file may hold one all the same.
+    told = [[cell.replace("\0", "\ue000") for cell in row] for row in [header, *rows]]
+    data = desk.csv(told).replace("\ue000".encode(), b"\0")
     survive(folder / "e.csv", data)
     survive(folder / "e.csv", data.decode().encode("cp1252", "ignore"))
 
