@@ -17,15 +17,15 @@ from promax.cli import main
 from promax.data import corpus
 from promax.tracking import open_store, runs_of
 
+# Worker processes, kills and servers: `make fast` leaves these out.
+pytestmark = pytest.mark.slow
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 PLUGIN = REPOSITORY / "hydra_plugins" / "promax_sweeper"
 FIND = """
 import sys
 from hydra.core.plugins import Plugins
 from hydra.plugins.sweeper import Sweeper
-
-# Worker processes, kills and servers: `make fast` leaves these out.
-pytestmark = pytest.mark.slow
 found = [each for each in Plugins.instance().discover(Sweeper) if each.__name__ == "PromaxOptuna"]
 print(len(found), sorted({"optuna", "torch", "mlflow", "sqlalchemy", "pydantic"} & set(sys.modules)))
 """

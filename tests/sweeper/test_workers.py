@@ -15,6 +15,9 @@ import pytest
 
 from promax.tracking.query import RunInfo
 
+# Worker processes, kills and servers: `make fast` leaves these out.
+pytestmark = pytest.mark.slow
+
 LR = "optim.lr=tag(log,interval(1e-5,1e-2))"
 NO_PRUNING = "hydra.sweeper.pruner=none"
 
@@ -58,9 +61,6 @@ from hydra_plugins.promax_sweeper._space import parse
 from hydra_plugins.promax_sweeper._storage import Storage
 from hydra_plugins.promax_sweeper._study import Study
 import optuna
-
-# Worker processes, kills and servers: `make fast` leaves these out.
-pytestmark = pytest.mark.slow
 
 space = parse(["x=interval(0,1)"], None)
 options = Options(n_trials=200, sampler="random", pruner="none", objective=["dev/x"], direction=["maximize"])
