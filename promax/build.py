@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -57,7 +56,7 @@ def build(source: Path, links: Path | None, out: Path, cfg: BuildConfig, vectors
     told += curriculum.inverted(sides["train"], cfg.phases)
     manifest = {
         "source": export.origin,
-        "links": f"{links.name} sha256:{_sha256(links)}" if links else None,
+        "links": f"{links.name} sha256:{weights.file_sha256(links)}" if links else None,
         "mapping": export.mapping,
         "guessed": sorted(export.guessed),
         "truth": "category" if truth.weak else "linked",
@@ -154,18 +153,10 @@ def _write(out: Path, tickets: Tickets, sides: dict[str, Mined], manifest: dict[
         about = {key: manifest[key] for key in ("source", "seed", "encoder", "phases")}
         for name, pairs in sides.items():
             curriculum.write(pairs, tickets, folder, name, {**about, "side": name})
-        files = {path.name: _sha256(path) for path in sorted(folder.iterdir())}
+        files = {path.name: weights.file_sha256(path) for path in sorted(folder.iterdir())}
         text = json.dumps({**manifest, "files": files}, indent=2, ensure_ascii=False)
         (folder / "manifest.json").write_text(text + "\n", encoding="utf-8")
         folder.replace(out)
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _show_reading(export: Export, truth: Truth) -> None:

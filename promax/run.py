@@ -6,7 +6,6 @@ import dataclasses
 import hashlib
 import json
 import logging
-import math
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -37,7 +36,7 @@ class RunResult:
     """A finished run: its id in the record, its baseline's, and what it reached.
 
     `baseline_id` is None for a baseline itself, `dev` where there is no dev side, `fit` where nothing was
-    trained. `objective` is the dev metric `optim.select_by` of the encoder as kept, NaN without a dev side.
+    trained.
     """
 
     run_id: str
@@ -45,7 +44,6 @@ class RunResult:
     dev: Evaluation | None
     test: Evaluation
     fit: FitReport | None
-    objective: float
 
 
 @dataclass(frozen=True)
@@ -181,8 +179,7 @@ def _record(setting: _Setting, model: SentenceTransformer, baseline: RunInfo | N
         journal.log_outcome(record, setting.store, cfg, splits.test, test, adversarial, baseline)
         if report is not None and cfg.saves != "none":
             _save(model, setting, record, report, test)
-    objective = dev.metrics.get(cfg.optim.select_by, math.nan) if dev is not None else math.nan
-    return RunResult(record.run_id, baseline.run_id if baseline else None, dev, test, report, objective)
+    return RunResult(record.run_id, baseline.run_id if baseline else None, dev, test, report)
 
 
 def run_name(cfg: Config) -> str:

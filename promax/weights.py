@@ -34,7 +34,7 @@ def locate(cfg: ModelConfig) -> Path:
     """
     folder = _find(cfg).resolve()
     _check_files(cfg, folder)
-    if cfg.sha256 is not None and (found := _sha256(folder / WEIGHTS)) != cfg.sha256:
+    if cfg.sha256 is not None and (found := file_sha256(folder / WEIGHTS)) != cfg.sha256:
         raise ConfigError(
             f"model.sha256={cfg.sha256[:12]}…: {WEIGHTS} of {cfg.path} has {found[:12]}…\n"
             "these are not the weights that were asked for; nothing was loaded"
@@ -48,7 +48,7 @@ def weights_sha256(cfg: ModelConfig) -> str:
     Raises:
         ConfigError: as `locate`.
     """
-    return _sha256(locate(cfg) / WEIGHTS)
+    return file_sha256(locate(cfg) / WEIGHTS)
 
 
 def files_sha256(cfg: ModelConfig) -> str:
@@ -61,8 +61,15 @@ def files_sha256(cfg: ModelConfig) -> str:
     """
     folder = locate(cfg)
     files = sorted({path for pattern in _HUB_FILES for path in folder.rglob(pattern)})
-    listing = "".join(f"{_sha256(path)} {path.relative_to(folder).as_posix()}\n" for path in files)
+    listing = "".join(f"{file_sha256(path)} {path.relative_to(folder).as_posix()}\n" for path in files)
     return hashlib.sha256(listing.encode()).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """The sha256 of a file, 64 hex digits; read once as long as the file stays as it is."""
+    state = path.stat()
+    # New content shows in at least one of these: a copy may keep the size and the first time, not the second.
+    return _digest(path, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
 
 
 def model_id(cfg: ModelConfig) -> str:
@@ -150,12 +157,6 @@ def _check_files(cfg: ModelConfig, folder: Path) -> None:
         )
     if not (folder / WEIGHTS).exists():
         raise ConfigError(f"model.path={cfg.path}: holds no {WEIGHTS}")
-
-
-def _sha256(path: Path) -> str:
-    state = path.stat()
-    # New content shows in at least one of these: a copy may keep the size and the first time, not the second.
-    return _digest(path, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
 
 
 @cache

@@ -28,3 +28,15 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PROMAX_ROOT", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def fresh_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow's database, which takes it seconds to create: to be copied."""
+    from promax.tracking import open_store
+
+    root = tmp_path_factory.mktemp("created")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PROMAX_ROOT", str(root))
+        open_store()
+    return root / "mlruns" / "mlflow.db"

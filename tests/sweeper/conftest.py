@@ -92,16 +92,6 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def fresh_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """MLflow's database, which takes it seconds to create."""
-    root = tmp_path_factory.mktemp("created")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PROMAX_ROOT", str(root))
-        open_store()
-    return root / "mlruns" / "mlflow.db"
-
-
 @pytest.fixture
 def sweeps(
     project: Path, pairs: Path, fresh_database: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]

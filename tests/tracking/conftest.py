@@ -10,15 +10,6 @@ import pytest
 from promax.tracking import Store, open_store
 
 
-@pytest.fixture(scope="session")
-def fresh_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("created")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PROMAX_ROOT", str(root))
-        open_store()
-    return root / "mlruns" / "mlflow.db"
-
-
 @pytest.fixture
 def store(project: Path, fresh_database: Path) -> Store:
     """The embedded store of a fresh project."""
