@@ -20,7 +20,7 @@ from promax.config import Config, to_yaml
 from promax.data.pairs import Pairs, is_binary
 from promax.data.splits import Side, Splits
 from promax.evaluate import Evaluation, Slice
-from promax.metrics import Interval
+from promax.metrics import Difference, Interval
 from promax.provenance import Provenance, config_hash
 from promax.scores import ScoreTable
 from promax.tracking import BASELINE_KEY, BASELINE_RUN, DatasetRecord, Run, RunInfo, Store, read_scores
@@ -95,7 +95,9 @@ def log_fit(record: Run, report: FitReport, select_by: str, baseline: RunInfo | 
     )
 
 
-def log_evaluation(record: Run, side: Literal["dev", "test"], pairs: Pairs, found: Evaluation, step: int) -> None:
+def log_evaluation(
+    record: Run, side: Literal["dev", "test", "transfer"], pairs: Pairs, found: Evaluation, step: int
+) -> None:
     """Metrics with their intervals, per-pair scores, slices, figures, and why a metric is absent.
 
     For dev of a run that trained, `step` is one after the last epoch: the curve ends with the kept encoder.
@@ -151,24 +153,41 @@ def log_outcome(
     baseline: RunInfo | None,
 ) -> None:
     """The paired differences from the baseline, the verdict, the tiers and the ROC beside the baseline's."""
-    reference = read_scores(store, baseline.run_id, "test") if baseline is not None else None
     standing = reached(cfg.tiers, test.metrics, baseline, adversarial.status)
     outcome = {"promax.tier": standing.absolute or "none", "promax.tier_relative": standing.relative or "none"}
     curves = [(_legend(cfg), test.scores)]
-    if reference is not None:
-        found, absent = differences(reference, score_table(pairs, test), cfg.data.positive_from, cfg.eval, cfg.seed)
-        estimates = {name: each.estimate for name, each in found.items()}
-        record.log_metrics(_named("delta/", estimates, {name: each.interval for name, each in found.items()}))
+    if baseline is not None:
+        reference = read_scores(store, baseline.run_id, "test")
+        found = _log_differences(record, "delta", reference, score_table(pairs, test), cfg)
         if "spearman" in found:
             outcome["promax.verdict"] = verdict(found["spearman"])
-        if absent:
-            record.log_text(json.dumps(absent, indent=2) + "\n", "absent/delta.json")
         curves.insert(0, ("baseline", reference.score))
     if test.positive is not None and 0 < test.positive.sum() < len(test.positive):
         record.log_figure(
             figures.roc([(name, scores, test.positive) for name, scores in curves], "ROC on test"), "figures/roc.png"
         )
     record.set_tags(outcome)
+
+
+def log_transfer(
+    record: Run, store: Store, cfg: Config, pairs: Pairs, found: Evaluation, baseline: RunInfo | None
+) -> None:
+    """The pairs of another domain: metrics as of every side, and the paired differences from the baseline."""
+    log_evaluation(record, "transfer", pairs, found, step=0)
+    if baseline is not None:
+        reference = read_scores(store, baseline.run_id, "transfer")
+        _log_differences(record, "delta_transfer", reference, score_table(pairs, found), cfg)
+
+
+def _log_differences(
+    record: Run, name: str, baseline: ScoreTable, tuned: ScoreTable, cfg: Config
+) -> dict[str, Difference]:
+    found, absent = differences(baseline, tuned, cfg.data.positive_from, cfg.eval, cfg.seed)
+    estimates = {metric: each.estimate for metric, each in found.items()}
+    record.log_metrics(_named(f"{name}/", estimates, {metric: each.interval for metric, each in found.items()}))
+    if absent:
+        record.log_text(json.dumps(absent, indent=2) + "\n", f"absent/{name}.json")
+    return found
 
 
 def _legend(cfg: Config) -> str:

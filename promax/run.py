@@ -138,6 +138,7 @@ def _baseline_key(setting: _Setting) -> str:
         "dev": splits.dev.fingerprint() if splits.dev is not None else None,
         "test": splits.test.fingerprint(),
         "adversarial": splits.adversarial.fingerprint() if splits.adversarial is not None else None,
+        "transfer": splits.transfer.fingerprint() if splits.transfer is not None else None,
         "positive_from": cfg.data.positive_from,
         "eval": dataclasses.asdict(cfg.eval),
         "device": setting.device.partition(":")[0],
@@ -166,13 +167,17 @@ def _record(setting: _Setting, model: SentenceTransformer, baseline: RunInfo | N
         judge = partial(evaluate, shown, cfg=cfg.eval, positive_from=cfg.data.positive_from, seed=cfg.seed)
         dev = judge(splits.dev, is_dev=True) if splits.dev is not None else None
         # Test comes last and once: but for the audit, which chooses nothing, nothing before this line has seen it.
-        test = judge(splits.test, threshold=dev.threshold if dev is not None else None)
+        threshold = dev.threshold if dev is not None else None
+        test = judge(splits.test, threshold=threshold)
         # One step after the last epoch, since it is the kept epoch's encoder that is judged.
         step = report.epochs_run + 1 if report is not None else 0
         if dev is not None and splits.dev is not None:
             journal.log_evaluation(record, "dev", splits.dev, dev, step)
         # A single number has no course: at step 0 the UI draws it as bars, run beside run.
         journal.log_evaluation(record, "test", splits.test, test, step=0)
+        if splits.transfer is not None:
+            found = judge(splits.transfer, threshold=threshold)
+            journal.log_transfer(record, setting.store, cfg, splits.transfer, found, baseline)
         hard = splits.adversarial if splits.adversarial is not None else splits.test
         adversarial = diagnose(shown, hard, splits.dev, cfg.eval, positive_from=cfg.data.positive_from, seed=cfg.seed)
         journal.log_adversarial(record, setting.store, hard, adversarial, baseline)

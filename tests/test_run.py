@@ -156,6 +156,26 @@ def test_the_saved_adapter_scores_as_the_run_did(shared_project: Project, tuned:
     assert CANARY not in card
 
 
+def test_pairs_of_another_domain_are_scored_as_test_is(shared_project: Project) -> None:
+    """Here they are the pairs of test themselves, so that everything comes out the same."""
+    (shared_project.root / "elsewhere.jsonl").write_bytes((shared_project.root / "test.jsonl").read_bytes())
+    assert promax("train", *shared_project.overrides, "study=transfer", "data.transfer=elsewhere.jsonl") == 0
+    run = max(shared_project.runs("transfer"), key=lambda each: each.start_time)
+    here, there = (
+        {name.removeprefix(side): value for name, value in run.metrics.items() if name.startswith(side)}
+        for side in ("test/", "transfer/")
+    )
+    assert there == {name: value for name, value in here.items() if not name.startswith("adversarial_")}
+    assert {"spearman", "roc_auc", "f1", "recall_at_1"} <= there.keys()
+    for end in ("", "_low", "_high"):
+        assert run.metrics[f"delta_transfer/spearman{end}"] == run.metrics[f"delta/spearman{end}"]
+    test, transfer = (
+        read_text(shared_project.store, run.run_id, f"scores/{side}.csv") for side in ("test", "transfer")
+    )
+    assert test == transfer
+    assert run.tags["promax.data.transfer"] == run.tags["promax.data.test"]
+
+
 def test_two_runs_of_one_config_are_equal_to_the_last_bit(shared_project: Project, tuned: RunInfo) -> None:
     again = shared_project.train()
     assert again.run_id != tuned.run_id

@@ -15,7 +15,7 @@ from hydra_plugins.promax_sweeper._space import Space
 from promax.config import Config, build, flatten
 
 # What says where and how a study is carried out, not which: other machines may have it otherwise.
-_ELSEWHERE = re.compile(r"(study|device|tracking\..*|data\.(train|dev|test|path))")
+_ELSEWHERE = re.compile(r"(study|device|tracking\..*|data\.(train|dev|test|adversarial|transfer|path))")
 
 
 @dataclass(frozen=True)
@@ -61,10 +61,9 @@ def subject_of(context: HydraContext, config: DictConfig, space: Space) -> Subje
 
     cfg = configs[0]
     splits = load(cfg.data, training=True)
-    sides = {"train": splits.train, "dev": splits.dev, "test": splits.test}
     return Subject(
         settings={key: value for key, value in flatten(cfg).items() if not _ELSEWHERE.fullmatch(key)},
-        data={side: pairs.fingerprint() for side, pairs in sides.items() if pairs is not None},
+        data={side: pairs.fingerprint() for side, pairs in splits.sides()},
         study=cfg.study,
         tracking_uri=cfg.tracking.uri,
         notes=tuple(splits.notes),

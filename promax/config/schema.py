@@ -56,7 +56,8 @@ class DataConfig:
     other sides are cut from it by groups of shared texts; where dev alone is missing, `dev_from`
     says which side gives pairs up for it. `adversarial` is a pair file with categories for the
     adversarial diagnostic, whatever the source; null: its pairs are chosen from test, and the
-    embedded corpus draws its own.
+    embedded corpus draws its own. `transfer` is a pair file of another domain, whatever the source: it is
+    scored beside test, and nothing is trained on it or chosen by it.
     `positive_from` is the label from which a pair counts as positive; labels that are only 0 and 1
     need none. `binary` turns graded labels into 0/1 there. `seed` draws the cuts and `train_limit`:
     it is not the run's seed, so that runs with different seeds are trained and tested on the same pairs.
@@ -71,6 +72,7 @@ class DataConfig:
     dev: Name | None = None
     test: Name | None = None
     adversarial: Name | None = None
+    transfer: Name | None = None
     seed: Annotated[int, Field(ge=0)] = 0
     train_limit: Annotated[int, Field(ge=2)] | None = None
     dev_from: Literal["train", "test"] = "train"

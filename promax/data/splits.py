@@ -12,10 +12,15 @@ from promax.config import ColumnsConfig, ConfigError, DataConfig
 from promax.data.pairs import Pairs, positives, text_key
 from promax.data.readers import read_file, read_hub
 
-Side = Literal["train", "dev", "test", "adversarial"]
+Side = Literal["train", "dev", "test", "adversarial", "transfer"]
 SIDES = ("train", "dev", "test")
-# Which side must keep clear of which. Test and the adversarial pairs may share tickets: both only judge.
-APART = (("dev", "test"), ("train", "test"), ("train", "dev"), ("dev", "adversarial"), ("train", "adversarial"))
+# What a run is judged by besides test; both may come with any source.
+BESIDE = ("adversarial", "transfer")
+# Which side must keep clear of which. Those that only judge may share tickets.
+APART = (
+    *(("dev", "test"), ("train", "test"), ("train", "dev")),
+    *((side, beside) for beside in BESIDE for side in ("dev", "train")),
+)
 
 # Graded labels without a threshold still need two classes for balanced sides: the middle of the scale.
 MIDDLE = 0.5
@@ -33,6 +38,7 @@ class Splits:
         test: what the run is judged by.
         adversarial: the pairs of `data.adversarial`, or the embedded corpus' own; None: the adversarial
             diagnostic takes its pairs from test.
+        transfer: the pairs of `data.transfer`, of another domain; None where there are none.
         notes: what a user must be told, one line each, without ticket text.
         origins: side -> what identifies its source: "pairs.jsonl sha256:...", "tickets seed=0 count=3000".
     """
@@ -43,6 +49,7 @@ class Splits:
     notes: list[str]
     origins: dict[str, str]
     adversarial: Pairs | None = None
+    transfer: Pairs | None = None
 
     def sides(self) -> list[tuple[Side, Pairs]]:
         """The sides that are there, with their names."""
@@ -51,6 +58,7 @@ class Splits:
             ("dev", self.dev),
             ("test", self.test),
             ("adversarial", self.adversarial),
+            ("transfer", self.transfer),
         ]
         return [(side, pairs) for side, pairs in named if pairs is not None]
 
@@ -80,8 +88,8 @@ def load(cfg: DataConfig, *, training: bool) -> Splits:
             `cfg.on_leak` is refuse; adversarial pairs without categories.
     """
     draft = _read(cfg)
-    if cfg.adversarial is not None:
-        _add_adversarial(draft, cfg.adversarial, cfg.columns)
+    for side in BESIDE:
+        _add_beside(draft, side, getattr(cfg, side), cfg.columns)
     state = ""
     if cfg.binary:
         assert cfg.positive_from is not None, "the schema lets binary through with a threshold only"
@@ -101,8 +109,9 @@ def load(cfg: DataConfig, *, training: bool) -> Splits:
         dev=draft.pairs.get("dev"),
         test=draft.pairs["test"],
         notes=draft.notes,
-        origins={side: draft.origins[side] for side in (*SIDES, "adversarial") if side in draft.pairs},
+        origins={side: draft.origins[side] for side in (*SIDES, *BESIDE) if side in draft.pairs},
         adversarial=draft.pairs.get("adversarial"),
+        transfer=draft.pairs.get("transfer"),
     )
 
 
@@ -140,13 +149,15 @@ def _read_tickets(cfg: DataConfig) -> _Draft:
     )
 
 
-def _add_adversarial(draft: _Draft, path: str, columns: ColumnsConfig) -> None:
+def _add_beside(draft: _Draft, side: str, path: str | None, columns: ColumnsConfig) -> None:
+    if path is None:
+        return
     reading = read_file(path, columns)
-    if reading.pairs.category1 is None or reading.pairs.category2 is None:
+    if side == "adversarial" and (reading.pairs.category1 is None or reading.pairs.category2 is None):
         raise ConfigError(f"data.adversarial={path}: no categories; must have the columns category1 and category2")
-    draft.pairs["adversarial"] = reading.pairs
-    draft.origins["adversarial"] = reading.origin
-    draft.sources["adversarial"] = reading.source
+    draft.pairs[side] = reading.pairs
+    draft.origins[side] = reading.origin
+    draft.sources[side] = reading.source
     draft.notes.extend(note for note in reading.notes if note not in draft.notes)
 
 
@@ -248,7 +259,7 @@ def _drop_shared(draft: _Draft, why: str) -> None:
         if held:
             dropped = np.logical_or.reduce(held)
             draft.pairs[side] = draft.pairs[side].take(np.flatnonzero(~dropped))
-            others = [each for each in ("dev", "test", "adversarial") if (side, each) in APART and each in draft.pairs]
+            others = [each for each in ("dev", "test", *BESIDE) if (side, each) in APART and each in draft.pairs]
             draft.notes.append(
                 f"{draft.sources[side]}: {dropped.sum()} of {len(dropped)} {side} pairs dropped ({why}):"
                 f" their tickets are in {' or '.join(others)} too"
@@ -294,7 +305,7 @@ def _cut(draft: _Draft, cfg: DataConfig, donor: str, shares: dict[str, float]) -
         draft.pairs[side] = whole.take(of)
         draft.sources[side] = f"{source} ({side} part)"
         draft.origins[side] = f"{origin} {side} part, share={shares[side]:g} seed={cfg.seed}"
-    if "adversarial" in draft.pairs:
+    if any(side in draft.pairs for side in BESIDE):
         # These may share tickets with test, but not with what was now cut from it.
         _drop_shared(draft, "after the cut")
 

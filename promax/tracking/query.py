@@ -108,7 +108,9 @@ def read_text(store: Store, run_id: str, path: str) -> str:
             raise ConfigError(f"run {run_id}: its {path} can't be read: {error}") from None
 
 
-def read_scores(store: Store, run_id: str, side: Literal["dev", "test", "adversarial"] = "test") -> ScoreTable:
+def read_scores(
+    store: Store, run_id: str, side: Literal["dev", "test", "adversarial", "transfer"] = "test"
+) -> ScoreTable:
     """The per-pair scores that a run wrote for one side.
 
     Raises:

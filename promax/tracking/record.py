@@ -45,7 +45,7 @@ class DatasetRecord:
 
     name: str
     digest: str
-    context: Literal["train", "dev", "test", "adversarial"]
+    context: Literal["train", "dev", "test", "adversarial", "transfer"]
     source_type: Literal["local", "hugging_face", "code"]
     source: str
     profile: Mapping[str, int | float | str]
@@ -111,7 +111,7 @@ class Run:
         with self.store.talking():
             self.store.client.log_figure(self.run_id, figure, path)
 
-    def log_scores(self, side: Literal["dev", "test", "adversarial"], table: ScoreTable) -> None:
+    def log_scores(self, side: Literal["dev", "test", "adversarial", "transfer"], table: ScoreTable) -> None:
         """Write the per-pair scores of one side as scores/<side>.csv, from which its metrics are computed again."""
         with self.store.talking():
             self.store.client.log_text(self.run_id, table.to_csv(), f"scores/{side}.csv")

@@ -569,3 +569,26 @@ def test_what_is_cut_from_test_loses_the_tickets_of_adversarial_pairs() -> None:
         f"test.jsonl (dev part): {10 - len(splits.dev)} of 10 dev pairs dropped (after the cut):"
         " their tickets are in test or adversarial too"
     )
+
+
+def test_pairs_of_another_domain_come_from_their_own_file_whatever_the_source() -> None:
+    names = {side: write(f"{side}.jsonl", apart(side, [1, 0])) for side in ("train", "dev", "test")}
+    rows = [*apart("test", [1, 0]), *apart("elsewhere", [1, 0])]  # tickets of test may be among them
+    elsewhere = write("elsewhere.jsonl", rows)
+    splits = load(files(**names, transfer=elsewhere), training=True)
+    assert splits.transfer is not None
+    assert [side for side, _ in splits.sides()] == ["train", "dev", "test", "transfer"]
+    assert splits.origins["transfer"].startswith("elsewhere.jsonl sha256:")
+    corpus = DataConfig(
+        transfer=elsewhere, tickets=TicketsConfig(count=1000, train_pairs=40, dev_pairs=20, test_pairs=40)
+    )
+    beside = load(corpus, training=True).transfer
+    assert beside is not None and beside.text1 == [row[0] for row in rows]
+
+
+def test_pairs_of_another_domain_share_no_ticket_with_what_is_learnt_from() -> None:
+    names = {side: write(f"{side}.jsonl", apart(side, [1, 0, 1, 0])) for side in ("train", "dev", "test")}
+    elsewhere = write("elsewhere.jsonl", [*apart("train", [1]), *apart("elsewhere", [1, 0])])
+    assert refusal(files(**names, transfer=elsewhere)).splitlines()[0] == (
+        "train.jsonl (train) and elsewhere.jsonl (transfer) share 2 tickets, in 1 of 4 train pairs"
+    )
