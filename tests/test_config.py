@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from configparser import ConfigParser
 from dataclasses import asdict
 from pathlib import Path
 
@@ -38,13 +39,24 @@ YAMLS = {
     "experiment/after_fix": [],
     "experiment/demo": [],
     "experiment/lr_epochs": [],
+    "experiment/confirm_fix": [],
+    "rule/confirm_fix": [],
 }
 
 
 def test_every_yaml_is_listed() -> None:
     found = {str(path.relative_to(CONF).with_suffix("")) for path in CONF.rglob("*.yaml")} - {"config", "build"}
     assert found == set(YAMLS)
-    assert len(found) == 15
+    assert len(found) == 17
+
+
+def test_every_folder_of_conf_is_installed_with_the_package() -> None:
+    setup = ConfigParser()
+    setup.read(CONF.parent / "setup.cfg")
+    folders = {path.name for path in CONF.iterdir() if path.is_dir()}
+    installed = setup["options.data_files"]
+    assert {name for name in folders if installed.get(f"share/promax/conf/{name}", "").strip()} == folders
+    assert len(folders) == 5
 
 
 @pytest.mark.parametrize("name", YAMLS)
@@ -60,6 +72,20 @@ def test_the_fix_is_what_the_experiments_compare() -> None:
     # Nothing else differs, or the comparison would not be one of the fix.
     same = {key: value for key, value in asdict(before).items() if key not in ("lr", "epochs")}
     assert same == {key: asdict(after)[key] for key in same}
+
+
+def test_the_rule_of_the_fix_is_about_its_settings_and_published_claims() -> None:
+    """The motivating project's figures: +2-3 %, +5-8 % and +7-11 %, tiers from 0.55, production from 0.80."""
+    cfg = composed("experiment=confirm_fix")
+    assert cfg.rule is not None and cfg.rule.before is not None
+    before, after = composed("experiment=before_fix").optim, composed("experiment=after_fix").optim
+    assert (cfg.rule.before.lr, cfg.rule.before.epochs) == (before.lr, before.epochs)
+    assert (cfg.rule.after.lr, cfg.rule.after.epochs) == (after.lr, after.epochs)
+    least = {claim.of: claim.at_least for claim in cfg.rule.claims if claim.published and claim.of != "level"}
+    assert least == {"lr": 0.02, "epochs": 0.05, "fix": 0.07}
+    tiers = [tier.spearman for tier in (cfg.tiers.minimum, cfg.tiers.good, cfg.tiers.excellent, cfg.tiers.production)]
+    assert [claim.at_least for claim in cfg.rule.claims if claim.of == "level"] == tiers
+    assert "baseline" in {claim.of for claim in cfg.rule.claims}
 
 
 def test_lora_as_the_original_project_had_it() -> None:
@@ -114,8 +140,24 @@ REFUSED = {
     ),
     "optimizer: {lr: 1}": (
         "optimizer: unknown key, did you mean optim? Allowed at the top: study, seed, device, engine, precision, "
-        "save, data, model, optim, eval, tiers, tracking"
+        "save, data, model, optim, eval, tiers, tracking, rule"
     ),
+    **{
+        f"rule: {{question: q, after: {{lr: 1e-4, epochs: 3}}, {rest}}}": refusal
+        for rest, refusal in {
+            "claims: []": "rule.claims=[]: must hold at least 1 value(s)",
+            "claims: [{name: a, of: rate}]": (
+                "rule.claims.0.of=rate: must be 'lr', 'epochs', 'fix', 'baseline', 'level' or 'optimum'"
+            ),
+            "claims: [{name: a, of: fix}]": "rule.before=null: the claim 'a' is about fix and needs it",
+            "claims: [{name: a, of: level}, {name: a, of: baseline}]": (
+                "rule.claims: two claims are called 'a'; each needs a name of its own"
+            ),
+            "before: {lr: 1e-4, epochs: 2}, claims: [{name: a, of: lr}]": (
+                "rule.after.lr=0.0001: the same as before; the claim 'a' needs two values"
+            ),
+        }.items()
+    },
     "{seed: a, study: 1, device: 2, engine: 3}": (
         "study=1: must be a text\nseed=a: must be a whole number (and 2 more)"
     ),
@@ -139,6 +181,6 @@ def test_flatten_holds_every_leaf_once() -> None:
     assert flat["model.lora.r"] == 16
     assert flat["eval.recall_at"] == "[1, 5, 10]"
     assert all(is_known(key, Config) for key in flat)
-    # Counted by hand from the schema: 6 top keys, 17 + 8 + 5 of data, 6 + 5 of model, 13 of optim, 4 + 3 of eval, 16 of
-    # tiers, 2 of tracking.
-    assert len(flat) == 6 + 30 + 11 + 13 + 7 + 16 + 2
+    # Counted by hand from the schema: 6 top keys, 19 + 8 + 5 of data, 6 + 5 of model, 13 of optim, 4 + 3 of eval, 16 of
+    # tiers, 2 of tracking, and the rule, which is null here.
+    assert len(flat) == 6 + 32 + 11 + 13 + 7 + 16 + 2 + 1

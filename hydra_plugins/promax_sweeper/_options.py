@@ -11,7 +11,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from promax.config import ConfigError, build
-from promax.config.schema import STRICT, Count, Name
+from promax.config.kinds import STRICT, Count, Name
 
 Direction = Literal["maximize", "minimize"]
 DEFAULT_TRIALS = 20

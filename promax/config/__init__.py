@@ -10,12 +10,13 @@ from __future__ import annotations
 from promax.config.building import build, flatten, from_yaml, is_known, to_yaml, unknown_key
 from promax.config.curriculum import BuildConfig, MiningConfig, PhasesConfig, SplitsConfig
 from promax.config.exports import ExportColumnsConfig, ExportConfig
+from promax.config.kinds import ConfigError
 from promax.config.paths import conf_dir, project_root
+from promax.config.rule import ClaimConfig, RuleConfig, SettingConfig
 from promax.config.schema import (
     AdversarialConfig,
     ColumnsConfig,
     Config,
-    ConfigError,
     DataConfig,
     EvalConfig,
     LoraConfig,
@@ -30,6 +31,7 @@ from promax.config.schema import (
 __all__ = [
     "AdversarialConfig",
     "BuildConfig",
+    "ClaimConfig",
     "ColumnsConfig",
     "Config",
     "ConfigError",
@@ -42,6 +44,8 @@ __all__ = [
     "ModelConfig",
     "OptimConfig",
     "PhasesConfig",
+    "RuleConfig",
+    "SettingConfig",
     "SplitsConfig",
     "TicketsConfig",
     "TierConfig",

@@ -11,7 +11,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import TypeAdapter, ValidationError
 
-from promax.config.schema import Config, ConfigError
+from promax.config.kinds import ConfigError
+from promax.config.schema import Config
 
 T = TypeVar("T")
 

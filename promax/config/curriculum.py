@@ -10,7 +10,8 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from promax.config.exports import ExportConfig
-from promax.config.schema import STRICT, Bound, ConfigError, Count, ModelConfig, Share
+from promax.config.kinds import STRICT, Bound, ConfigError, Count, Share
+from promax.config.schema import ModelConfig
 
 Bounds = Annotated[list[Bound], Field(min_length=1)]
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from promax.config.schema import STRICT, Name
+from promax.config.kinds import STRICT, Name
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -5,21 +5,11 @@ from __future__ import annotations
 from dataclasses import field
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-# Strict: "1e-5" in quotes is a text and true is no number; what was written is what is meant.
-STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
-
-Share = Annotated[float, Field(gt=0, lt=0.5)]
-Rate = Annotated[float, Field(ge=0, lt=1)]
-Bound = Annotated[float, Field(ge=-1, le=1)]
-Count = Annotated[int, Field(ge=1)]
-Name = Annotated[str, Field(pattern=r"\S")]
-
-
-class ConfigError(ValueError):
-    """A request that can't be run as written; its text is shown to the user as it stands."""
+from promax.config.kinds import STRICT, Bound, ConfigError, Count, Name, Rate, Share
+from promax.config.rule import RuleConfig
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -59,8 +49,9 @@ class DataConfig:
     embedded corpus draws its own. `transfer` is a pair file of another domain, whatever the source: it is
     scored beside test, and nothing is trained on it or chosen by it.
     `positive_from` is the label from which a pair counts as positive; labels that are only 0 and 1
-    need none. `binary` turns graded labels into 0/1 there. `seed` draws the cuts and `train_limit`:
-    it is not the run's seed, so that runs with different seeds are trained and tested on the same pairs.
+    need none. `binary` turns graded labels into 0/1 there. `phases` keeps the train pairs of these
+    phases alone. `seed` draws the cuts and `train_limit`: it is not the run's seed, so that runs with
+    different seeds are trained and tested on the same pairs.
     """
 
     name: Name = "tickets"
@@ -74,6 +65,7 @@ class DataConfig:
     adversarial: Name | None = None
     transfer: Name | None = None
     seed: Annotated[int, Field(ge=0)] = 0
+    phases: Annotated[list[Count], Field(min_length=1)] | None = None
     train_limit: Annotated[int, Field(ge=2)] | None = None
     dev_from: Literal["train", "test"] = "train"
     dev_share: Share = 0.1
@@ -228,6 +220,8 @@ class Config:
     `reference`, sentence-transformers' trainer in float32. `precision` is that of packed's matrix
     products in training and in ranking its epochs: `auto` is bf16 where the hardware is fast at it,
     `fp32` gives the reference's numbers. The final evaluation is in float32 in any case.
+
+    `rule` is the decision rule of the study that the run belongs to, logged with it; null: it decides nothing.
     """
 
     study: Name = "promax"
@@ -242,6 +236,7 @@ class Config:
     eval: EvalConfig = field(default_factory=EvalConfig)
     tiers: TiersConfig = field(default_factory=TiersConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    rule: RuleConfig | None = None
 
     def __post_init__(self) -> None:
         if self.save == "adapter" and self.model.lora is None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from promax.config import ColumnsConfig, ConfigError, DataConfig
 from promax.data.pairs import Pairs, positives, text_key
 from promax.data.readers import read_file, read_hub
+from promax.data.trimming import MIDDLE, trimmed
 
 Side = Literal["train", "dev", "test", "adversarial", "transfer"]
 SIDES = ("train", "dev", "test")
@@ -21,11 +22,6 @@ APART = (
     *(("dev", "test"), ("train", "test"), ("train", "dev")),
     *((side, beside) for beside in BESIDE for side in ("dev", "train")),
 )
-
-# Graded labels without a threshold still need two classes for balanced sides: the middle of the scale.
-MIDDLE = 0.5
-# Up to so many different labels, each is a class of its own when train is cut down to data.train_limit.
-MOST_CLASSES = 10
 
 
 @dataclass(frozen=True)
@@ -100,7 +96,9 @@ def load(cfg: DataConfig, *, training: bool) -> Splits:
     _refuse_unusable(draft, cfg, training, ", without the pairs that share tickets with another side")
     _cut_missing(draft, cfg, training)
     _refuse_unusable(draft, cfg, training, "")
-    _limit_train(draft, cfg)
+    if "train" in draft.pairs:
+        draft.pairs["train"], notes = trimmed(draft.pairs["train"], cfg)
+        draft.notes.extend(notes)
     _refuse_unusable(draft, cfg, training, f", cut down to data.train_limit={cfg.train_limit}")
     assert not _leaks(draft.pairs), "a ticket is on two sides"
     draft.notes.extend(_shared_ids(draft.pairs))
@@ -308,30 +306,3 @@ def _cut(draft: _Draft, cfg: DataConfig, donor: str, shares: dict[str, float]) -
     if any(side in draft.pairs for side in BESIDE):
         # These may share tickets with test, but not with what was now cut from it.
         _drop_shared(draft, "after the cut")
-
-
-def _limit_train(draft: _Draft, cfg: DataConfig) -> None:
-    train = draft.pairs.get("train")
-    if train is None or cfg.train_limit is None:
-        return
-    if cfg.train_limit > len(train):
-        draft.notes.append(f"data.train_limit={cfg.train_limit}: train has {len(train)} pairs, all are used")
-        return
-    draft.pairs["train"] = train.take(_drawn(train.labels, cfg.train_limit, cfg.seed))
-    draft.notes.append(f"data.train_limit={cfg.train_limit}: drawn from {len(train)} train pairs, seed {cfg.seed}")
-
-
-def _drawn(labels: NDArray[np.float64], count: int, seed: int) -> NDArray[np.int64]:
-    """`count` rows, ascending, with every class within one pair of its share; fewer are a subset of more.
-
-    The pairs of a class, in random order, are spread evenly over (0, 1); the lowest are drawn.
-    """
-    classes = np.unique(labels, return_inverse=True)[1]
-    if classes.max() >= MOST_CLASSES:
-        classes = (labels >= MIDDLE).astype(np.int64)
-    generator = np.random.default_rng(seed)
-    position = np.empty(len(labels))
-    for number in range(classes.max() + 1):
-        rows = generator.permutation(np.flatnonzero(classes == number))
-        position[rows] = (np.arange(len(rows)) + 0.5) / max(len(rows), 1)
-    return np.sort(np.argsort(position, kind="stable")[:count])

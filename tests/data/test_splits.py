@@ -592,3 +592,16 @@ def test_pairs_of_another_domain_share_no_ticket_with_what_is_learnt_from() -> N
     assert refusal(files(**names, transfer=elsewhere)).splitlines()[0] == (
         "train.jsonl (train) and elsewhere.jsonl (transfer) share 2 tickets, in 1 of 4 train pairs"
     )
+
+
+def test_train_keeps_the_phases_that_are_asked_for() -> None:
+    names = {side: write(f"{side}.jsonl", apart(side, [1, 0])) for side in ("dev", "test")}
+    rows = [{"text1": f"a{n}", "text2": f"b{n}", "label": n % 2, "phase": 1 + n // 4} for n in range(12)]
+    Path("train.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    splits = load(files(**names, train="train.jsonl", phases=[3, 1]), training=True)
+    assert splits.train is not None and splits.train.phases is not None
+    assert splits.train.phases.tolist() == [1] * 4 + [3] * 4
+    assert told(splits)[-1] == "data.phases=[3, 1]: 8 of 12 train pairs are of them"
+    assert refusal(files(**names, train="train.jsonl", phases=[1, 4])) == (
+        "data.phases=[1,4]: train has phases 1, 2, 3, no pair of phase 4"
+    )

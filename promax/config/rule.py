@@ -1,0 +1,80 @@
+"""The schema of a study's decision rule: what is claimed before it is run, and how that is judged."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from promax.config.kinds import STRICT, ConfigError, Count, Name
+
+
+@dataclass(frozen=True, config=STRICT)
+class SettingConfig:
+    """One cell of a study: what its runs have in common besides the seed. Keys as in `optim`."""
+
+    lr: Annotated[float, Field(gt=0, le=1)]
+    epochs: Count
+
+
+@dataclass(frozen=True, config=STRICT)
+class ClaimConfig:
+    """One claim, and from where on it holds.
+
+    `of` is what it speaks of:
+
+    - `lr`, `epochs`: that factor's main effect, from its value in `before` to that in `after`, averaged over
+      both values of the other; `at_least` is its share of what `before` reaches (0.02: 2 %).
+    - `fix`: `after` less `before`, as a share of what `before` reaches.
+    - `baseline`: `after` less the un-tuned encoder, as a share of what that reaches.
+    - `level`: what `after` reaches, `at_least` in the metric's own units.
+    - `optimum`: `after` less each other setting of the study, as a share of what that reaches. -0.01 asks
+      that no other be more than 1 % better.
+
+    `published` is the claim as its authors made it, for the report.
+    """
+
+    name: Name
+    of: Literal["lr", "epochs", "fix", "baseline", "level", "optimum"]
+    at_least: Annotated[float, Field(gt=-1, lt=10)] = 0.0
+    published: Name | None = None
+
+
+@dataclass(frozen=True, config=STRICT)
+class RuleConfig:
+    """What a study is to decide, and how.
+
+    Attributes:
+        question: in a sentence, for the report.
+        metric: what the claims are about. Spearman and ROC-AUC on 0/1 labels are one number, so one of them counts.
+        confidence: of the intervals; 1 - confidence is the chance that any claim is confirmed or refuted wrongly,
+            by Holm's procedure over all of them.
+        seeds: fewest seeds in every cell for a claim to be decided at all.
+        before, after: the two settings that are compared; without `before` only claims of the baseline, the
+            level and the optimum can be made.
+        claims: what is claimed.
+    """
+
+    question: Name
+    after: SettingConfig
+    claims: Annotated[list[ClaimConfig], Field(min_length=1)]
+    before: SettingConfig | None = None
+    metric: Literal["spearman", "roc_auc", "pr_auc"] = "spearman"
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    seeds: Annotated[int, Field(ge=2)] = 5
+
+    def __post_init__(self) -> None:
+        names = [claim.name for claim in self.claims]
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise ConfigError(f"rule.claims: two claims are called {twice!r}; each needs a name of its own")
+        for claim in self.claims:
+            if claim.of in ("lr", "epochs", "fix") and self.before is None:
+                raise ConfigError(f"rule.before=null: the claim {claim.name!r} is about {claim.of} and needs it")
+            if claim.of in ("lr", "epochs") and self.before is not None:
+                key, value = claim.of, getattr(self.after, claim.of)
+                if getattr(self.before, key) == value:
+                    raise ConfigError(
+                        f"rule.after.{key}={value:g}: the same as before; the claim {claim.name!r} needs two values"
+                    )
