@@ -23,13 +23,14 @@ from promax.tracking.query import (
     RunInfo,
     find_baseline,
     get_run,
+    read_history,
     read_scores,
     read_text,
     runs_of,
 )
 from promax.tracking.record import DatasetRecord, Run, start_run, sweep_dead_runs
 from promax.tracking.store import Store, TrackingError, mask, open_store, serve_ui, ui_command
-from promax.tracking.sweep import close_sweep, finished_run, open_sweep
+from promax.tracking.sweep import close_sweep, find_sweep, finished_run, open_sweep
 
 # What MLflow logs as an error it also raises, and its copy shows SQL with its values.
 logging.getLogger("mlflow").setLevel(logging.CRITICAL)
@@ -45,12 +46,14 @@ __all__ = [
     "TrackingError",
     "close_sweep",
     "find_baseline",
+    "find_sweep",
     "finished_run",
     "get_run",
     "held_signals",
     "mask",
     "open_store",
     "open_sweep",
+    "read_history",
     "read_scores",
     "read_text",
     "runs_of",

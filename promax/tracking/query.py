@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -123,6 +124,13 @@ def read_scores(
         raise
     except ValueError as error:
         raise ConfigError(f"run {run_id}: {path} is damaged: {error}") from None
+
+
+def read_history(store: Store, run_id: str, names: Sequence[str]) -> list[list[float]]:
+    """The values of each named metric in the order of their steps; none where the run has no such metric."""
+    with store.talking():
+        histories = [store.client.get_metric_history(run_id, name) for name in names]
+    return [[each.value for each in sorted(history, key=lambda each: each.step)] for history in histories]
 
 
 def search(

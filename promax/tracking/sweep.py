@@ -29,6 +29,12 @@ def open_sweep(store: Store, study: str, sweep: str, params: Mapping[str, object
     return run
 
 
+def find_sweep(store: Store, study: str) -> str | None:
+    """The id of a study's own run, the latest where there are several; None where its runs are no sweep's."""
+    found = search(store, f"tags.`{KIND_TAG}` = '{SWEEP}'", experiments=[store.experiment_id(study)], at_most=1)
+    return str(found[0].info.run_id) if found else None
+
+
 def close_sweep(run: Run, status: Literal["FINISHED", "FAILED", "KILLED"], reason: str = "") -> None:
     """Close what `open_sweep` opened, and say why where it is not FINISHED."""
     run.set_tags({REASON_TAG: reason})

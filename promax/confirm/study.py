@@ -1,0 +1,245 @@
+"""A study as its record has it: settings x seeds, their per-pair scores beside the baseline's, their curves."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from promax.config import Config, ConfigError, RuleConfig, SettingConfig, from_yaml
+from promax.data.pairs import positives
+from promax.scores import ScoreTable
+from promax.tracking import (
+    BASELINE_RUN,
+    RunInfo,
+    Store,
+    find_sweep,
+    get_run,
+    read_history,
+    read_scores,
+    read_text,
+    runs_of,
+)
+
+Judged = Literal["test", "transfer"]
+
+# What the runs of one study may differ in: what is compared, and what says where a run was made.
+_FREE = re.compile(
+    r"(optim\.lr|optim\.epochs|seed|study|save|device|tracking\..*|data\.(train|dev|test|transfer|path))"
+)
+
+
+@dataclass(frozen=True)
+class Member:
+    """One run of a study, with its dev metric and its training loss after each epoch."""
+
+    run: RunInfo
+    setting: SettingConfig
+    seed: int
+    dev: list[float]
+    loss: list[float]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One side's pairs as every run of the study scored them.
+
+    `label` (n,), `positive` (n,) or None for graded labels without a threshold, `units` (n, 2) the groups of tickets
+    that a pair touches, `baseline` (n,), `cells` (K, S, n): a score for each setting, seed and pair.
+    """
+
+    label: NDArray[np.float64]
+    positive: NDArray[np.bool_] | None
+    units: NDArray[np.int64]
+    baseline: NDArray[np.float64]
+    cells: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Study:
+    """What a verdict is made from.
+
+    Attributes:
+        name: MLflow's experiment.
+        rule: by which it is judged.
+        config: of the first run; all runs have it in common but for setting and seed.
+        settings: the K cells, by learning rate and epochs.
+        seeds: the S seeds that every cell has.
+        members: for each cell its S runs, in the order of the seeds.
+        baseline: the un-tuned encoder's run.
+        sides: test, and transfer where the runs have it.
+        parent: the id of the sweep's own run; None where the runs are no sweep's.
+        notes: what a reader must know before believing the verdict, one line each.
+    """
+
+    name: str
+    rule: RuleConfig
+    config: Config
+    settings: list[SettingConfig]
+    seeds: list[int]
+    members: list[list[Member]]
+    baseline: RunInfo
+    sides: dict[Judged, Scored]
+    parent: str | None
+    notes: list[str]
+
+
+def read(store: Store, name: str, rule: RuleConfig | None = None) -> Study:
+    """The study `name`, judged by the rule that its runs were logged with, or by `rule` where one is given.
+
+    Raises:
+        ConfigError: no such study; nothing finished in it; runs that differ in more than learning rate, epochs
+            and seed; fewer than two seeds that every setting has; no rule.
+    """
+    tuned = [run for run in runs_of(store, name) if run.status == "FINISHED" and BASELINE_RUN in run.tags]
+    if not tuned:
+        raise ConfigError(f"study {name}: no finished run that was trained; nothing to judge")
+    tuned.sort(key=lambda run: run.start_time)
+    _refuse_mixture(name, tuned)
+    config = from_yaml(read_text(store, tuned[0].run_id, "config.yaml"))
+    cells = _cells(tuned)
+    seeds = _common_seeds(name, cells)
+    members = [[_member(store, runs[seed], config.optim.select_by) for seed in seeds] for runs in cells.values()]
+    baseline = get_run(store, tuned[0].tags[BASELINE_RUN])
+    notes = [*_rule_notes(tuned, config, rule), *_incomplete(cells, seeds), *_code_notes(tuned)]
+    judged_by = rule or config.rule
+    if judged_by is None:
+        raise ConfigError(
+            f"study {name}: its runs were logged without a rule; name one with --rule, like --rule confirm_fix"
+        )
+    sides: list[Judged] = ["test", "transfer"] if "promax.data.transfer" in tuned[0].tags else ["test"]
+    return Study(
+        name=name,
+        rule=judged_by,
+        config=config,
+        settings=list(cells),
+        seeds=seeds,
+        members=members,
+        baseline=baseline,
+        sides={side: _scored(store, side, baseline, members, config) for side in sides},
+        parent=find_sweep(store, name),
+        notes=notes,
+    )
+
+
+def _refuse_mixture(name: str, runs: Sequence[RunInfo]) -> None:
+    """All runs must have in common whatever is not compared, their pairs and their baseline included."""
+    first = runs[0]
+    for run in runs[1:]:
+        for key in sorted(first.params.keys() | run.params.keys()):
+            was, now = first.params.get(key), run.params.get(key)
+            if was != now and not _FREE.fullmatch(key) and not key.startswith("rule"):
+                raise ConfigError(
+                    f"study {name}: its runs differ in {key}: {was} in {first.run_id[:8]}, {now} in {run.run_id[:8]}\n"
+                    "a verdict needs runs that differ in optim.lr, optim.epochs and seed alone; file others elsewhere"
+                )
+        for key in sorted(key for key in first.tags.keys() | run.tags.keys() if key.startswith("promax.data.")):
+            if first.tags.get(key) != run.tags.get(key):
+                side = key.removeprefix("promax.data.")
+                raise ConfigError(
+                    f"study {name}: {first.run_id[:8]} and {run.run_id[:8]} have other {side} pairs; "
+                    "give one of them a study=NAME of its own"
+                )
+
+
+def _cells(runs: Sequence[RunInfo]) -> dict[SettingConfig, dict[int, RunInfo]]:
+    """Setting -> seed -> its run, the latest where one was made again."""
+    cells: dict[SettingConfig, dict[int, RunInfo]] = {}
+    for run in runs:
+        setting = SettingConfig(lr=float(run.params["optim.lr"]), epochs=int(run.params["optim.epochs"]))
+        cells.setdefault(setting, {})[int(run.params["seed"])] = run
+    return dict(sorted(cells.items(), key=lambda cell: (cell[0].lr, cell[0].epochs)))
+
+
+def _common_seeds(name: str, cells: Mapping[SettingConfig, Mapping[int, RunInfo]]) -> list[int]:
+    common = sorted(set.intersection(*(set(runs) for runs in cells.values())))
+    if len(common) < 2:
+        had = "; ".join(f"{label(setting)}: {', '.join(map(str, sorted(runs)))}" for setting, runs in cells.items())
+        raise ConfigError(
+            f"study {name}: {len(common)} seed(s) that every setting has, at least 2 are needed (seeds of {had})\n"
+            "the command that began the study goes on with what is missing"
+        )
+    return common
+
+
+def _member(store: Store, run: RunInfo, select_by: str) -> Member:
+    dev, loss = read_history(store, run.run_id, [f"dev/{select_by}", "train/loss"])
+    # One step after the last epoch dev is logged once more, for the kept epoch.
+    return Member(
+        run=run,
+        setting=SettingConfig(lr=float(run.params["optim.lr"]), epochs=int(run.params["optim.epochs"])),
+        seed=int(run.params["seed"]),
+        dev=dev[: len(loss)],
+        loss=loss,
+    )
+
+
+def _scored(
+    store: Store, side: Judged, baseline: RunInfo, members: Sequence[Sequence[Member]], config: Config
+) -> Scored:
+    reference = read_scores(store, baseline.run_id, side)
+    tables = [[read_scores(store, member.run.run_id, side) for member in cell] for cell in members]
+    for cell, runs in zip(tables, members, strict=True):
+        for table, member in zip(cell, runs, strict=True):
+            if not _same_pairs(reference, table):
+                raise ConfigError(
+                    f"run {member.run.run_id[:8]} and its baseline {baseline.run_id[:8]} scored different {side} pairs"
+                )
+    return Scored(
+        label=reference.label,
+        positive=positives(reference.label, config.data.positive_from),
+        units=reference.units,
+        baseline=reference.score,
+        cells=np.array([[table.score for table in cell] for cell in tables]),
+    )
+
+
+def _same_pairs(one: ScoreTable, other: ScoreTable) -> bool:
+    return (one.id1, one.id2) == (other.id1, other.id2) and np.array_equal(one.label, other.label)
+
+
+def _rule_notes(runs: Sequence[RunInfo], config: Config, given: RuleConfig | None) -> list[str]:
+    """Whether the rule was there first, and stayed."""
+    if given is not None and given != config.rule:
+        logged = "with another rule" if config.rule is not None else "without one"
+        return [f"this rule was chosen after the runs, which were logged {logged}: it explores and does not confirm"]
+    rules = Counter(
+        tuple(sorted((key, value) for key, value in run.params.items() if key.startswith("rule"))) for run in runs
+    )
+    if len(rules) > 1:
+        return [
+            f"the rule was changed during the study: {len(rules)} versions of it were logged with the runs, "
+            "and it is judged by the first run's"
+        ]
+    return []
+
+
+def _incomplete(cells: Mapping[SettingConfig, Mapping[int, RunInfo]], seeds: Sequence[int]) -> list[str]:
+    left_out = sum(len(runs) for runs in cells.values()) - len(cells) * len(seeds)
+    if not left_out:
+        return []
+    return [f"{left_out} finished runs are left out: their seeds are not in every setting yet"]
+
+
+def _code_notes(runs: Sequence[RunInfo]) -> list[str]:
+    notes = []
+    commits = Counter(run.tags.get("promax.git_commit", "none")[:12] for run in runs)
+    if len(commits) > 1:
+        notes.append("runs of several commits: " + ", ".join(f"{commit} ({n})" for commit, n in commits.items()))
+    if dirty := sum(run.tags.get("promax.git_dirty") == "true" for run in runs):
+        notes.append(f"{dirty} of {len(runs)} runs were made with uncommitted changes, stored with each as git.diff")
+    return notes
+
+
+def label(setting: SettingConfig) -> str:
+    """How a setting is called in tables and figures.
+
+    >>> label(SettingConfig(lr=2e-5, epochs=6))
+    '2e-05, 6 epochs'
+    """
+    return f"{setting.lr:g}, {setting.epochs} epoch{'s' if setting.epochs > 1 else ''}"
