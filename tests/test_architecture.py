@@ -33,6 +33,7 @@ ROOMS = {
     "evaluate": {"config", "metrics", "data"},
     "adversarial": {"config", "data", "metrics", "lexical", "evaluate"},
     "compare": {"config", "data", "metrics", "scores", "tiers", "tracking"},
+    "confirm": {"config", "data", "metrics", "scores", "tiers", "tracking"},
     "journal": {
         *("config", "data", "metrics", "train", "evaluate", "adversarial", "figures", "scores", "tiers"),
         *("provenance", "compare", "tracking"),

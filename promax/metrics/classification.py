@@ -31,6 +31,20 @@ def roc_auc(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> Statist
     return value
 
 
+@roc_auc.derivative
+def _of_roc_auc(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """A pair's share of the other class on its right side, less the mean, by its class's size (DeLong 1988)."""
+    level = np.unique(scores, return_inverse=True)[1]
+    of_positives, of_negatives = _by_class(np.ones(len(scores)), positive)
+    positives, negatives = np.bincount(level, of_positives), np.bincount(level, of_negatives)
+    beaten = (np.cumsum(negatives) - negatives / 2) / negatives.sum()
+    beating = 1 - (np.cumsum(positives) - positives / 2) / positives.sum()
+    area = positives @ beaten / positives.sum()
+    return np.asarray(
+        np.where(positive, (beaten[level] - area) / positives.sum(), (beating[level] - area) / negatives.sum())
+    )
+
+
 @Metric
 def pr_auc(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> Statistic:
     """Average precision: the precision at each distinct score, weighted by the recall gained there.
@@ -54,6 +68,20 @@ def pr_auc(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> Statisti
     return value
 
 
+@pr_auc.derivative
+def _of_pr_auc(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Of a positive its own precision less the mean; and what a pair does to the precision at scores up to its own."""
+    level = np.unique(-scores, return_inverse=True)[1]
+    positives = np.bincount(level, _by_class(np.ones(len(scores)), positive)[0])
+    claimed, found = np.cumsum(np.bincount(level)), np.cumsum(positives)
+    precision = found / claimed
+    # The derivative of found / claimed is (1 - precision) / claimed by a positive's weight, -precision / claimed else.
+    raised = np.cumsum((positives / claimed)[::-1])[::-1]
+    lowered = np.cumsum((positives * precision / claimed)[::-1])[::-1]
+    own = precision - positives @ precision / found[-1]
+    return np.asarray((np.where(positive, (own + raised)[level], 0.0) - lowered[level]) / found[-1])
+
+
 @Metric
 def separability(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> Statistic:
     """Mean score of the positive pairs less the mean score of the negative ones, in units of the scores.
@@ -69,6 +97,12 @@ def separability(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> St
         return float(scores @ (of_positives / of_positives.sum()) - scores @ (of_negatives / of_negatives.sum()))
 
     return value
+
+
+@separability.derivative
+def _of_separability(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> NDArray[np.float64]:
+    of_positives, of_negatives = (each / each.sum() for each in _by_class(np.ones(len(scores)), positive))
+    return np.asarray(of_positives * (scores - scores @ of_positives) - of_negatives * (scores - scores @ of_negatives))
 
 
 def overlap(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> float:

@@ -31,6 +31,21 @@ def spearman(scores: NDArray[np.float64], labels: NDArray[np.float64]) -> Statis
     return lambda weights: _correlation(_mid_ranks(score_level, weights), _mid_ranks(label_level, weights), weights)
 
 
+@spearman.derivative
+def _of_spearman(scores: NDArray[np.float64], labels: NDArray[np.float64]) -> NDArray[np.float64]:
+    """That of the correlation of the ranks, and what a pair does to the ranks of those above it."""
+    score_level = np.unique(scores, return_inverse=True)[1]
+    label_level = np.unique(labels, return_inverse=True)[1]
+    ones = np.ones(len(scores))
+    # The mean of n mid-ranks less 1/2 is n / 2.
+    centred = [_mid_ranks(level, ones) - len(scores) / 2 for level in (score_level, label_level)]
+    x, y = _standardised(centred[0], ones, "scores"), _standardised(centred[1], ones, "labels")
+    rho = x @ y
+    moved = _above(score_level, y - rho * x) / np.linalg.norm(centred[0])
+    moved += _above(label_level, x - rho * y) / np.linalg.norm(centred[1])
+    return _of_pearson(x, y) + moved
+
+
 @Metric
 def pearson(scores: NDArray[np.float64], labels: NDArray[np.float64]) -> Statistic:
     """Pearson's linear correlation of scores and labels, in -1..1, as in `scipy.stats.pearsonr`.
@@ -41,6 +56,13 @@ def pearson(scores: NDArray[np.float64], labels: NDArray[np.float64]) -> Statist
     0.9449
     """
     return lambda weights: _correlation(scores, labels, weights)
+
+
+@pearson.derivative
+def _of_pearson(scores: NDArray[np.float64], labels: NDArray[np.float64]) -> NDArray[np.float64]:
+    ones = np.ones(len(scores))
+    x, y = _standardised(scores, ones, "scores"), _standardised(labels, ones, "labels")
+    return np.asarray(x * y - (x @ y) * (x**2 + y**2) / 2)
 
 
 def spearman_ceiling(labels: NDArray[np.float64]) -> float:
@@ -90,6 +112,12 @@ def _mid_ranks(level: NDArray[np.intp], weights: NDArray[np.float64]) -> NDArray
     """The mid-rank of each row less 1/2, a shift that no correlation sees; `level` numbers the distinct values."""
     held = np.bincount(level, weights)
     return np.asarray((np.cumsum(held) - held / 2)[level])
+
+
+def _above(level: NDArray[np.intp], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The sum of the values on higher levels than each row's, and half of those on its own."""
+    held = np.bincount(level, values)
+    return np.asarray((held.sum() - np.cumsum(held) + held / 2)[level])
 
 
 def _correlation(scores: NDArray[np.float64], labels: NDArray[np.float64], weights: NDArray[np.float64]) -> float:

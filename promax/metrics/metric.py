@@ -40,7 +40,15 @@ class Metric(Generic[Target]):
 
     def __init__(self, prepare: Callable[[NDArray[np.float64], Target], Statistic]) -> None:
         self._prepare: Callable[[NDArray[np.float64], Target], Statistic] = prepare
+        self._derivative: Callable[[NDArray[np.float64], Target], NDArray[np.float64]] | None = None
         update_wrapper(self, prepare)
+
+    def derivative(
+        self, function: Callable[[NDArray[np.float64], Target], NDArray[np.float64]]
+    ) -> Callable[[NDArray[np.float64], Target], NDArray[np.float64]]:
+        """Decorates the function behind `influence`."""
+        self._derivative = function
+        return function
 
     def __call__(
         self, scores: NDArray[np.float64], target: Target, weights: NDArray[np.float64] | None = None
@@ -51,6 +59,17 @@ class Metric(Generic[Target]):
         """The metric as a function of the weights alone, for these scores and this target."""
         check_pairs(scores, target)
         return self._prepare(scores, target)
+
+    def influence(self, scores: NDArray[np.float64], target: Target) -> NDArray[np.float64]:
+        """The derivative (n,) of the metric by each pair's weight, all weights being 1.
+
+        They sum to 0, since a metric doesn't change when all weights are doubled. The metric of another sample
+        differs from this one by about the sum of its pairs' influences (Hampel 1974), so a variance of sums is
+        the metric's variance: on independent pairs, for ROC-AUC, that of DeLong, DeLong & Clarke-Pearson (1988).
+        """
+        check_pairs(scores, target)
+        assert self._derivative is not None, f"{self.__name__} has no derivative"  # type: ignore[attr-defined]
+        return self._derivative(scores, target)
 
 
 def check_pairs(scores: NDArray[np.float64], target: NDArray[Any]) -> None:
