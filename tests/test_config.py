@@ -40,6 +40,7 @@ YAMLS = {
     "experiment/demo": [],
     "experiment/lr_epochs": [],
     "experiment/confirm_fix": [],
+    "experiment/recipe": [],
     "rule/confirm_fix": [],
 }
 
@@ -47,7 +48,7 @@ YAMLS = {
 def test_every_yaml_is_listed() -> None:
     found = {str(path.relative_to(CONF).with_suffix("")) for path in CONF.rglob("*.yaml")} - {"config", "build"}
     assert found == set(YAMLS)
-    assert len(found) == 17
+    assert len(found) == 18
 
 
 def test_every_folder_of_conf_is_installed_with_the_package() -> None:
