@@ -7,11 +7,11 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from promax.metrics.metric import Metric, Statistic, UndefinedMetric
+from promax.metrics.metric import Many, Metric, UndefinedMetric, by_level
 
 
 @Metric
-def spearman(scores: NDArray[np.float64], labels: NDArray[np.float64]) -> Statistic:
+def spearman(scores: NDArray[np.float64], labels: NDArray[np.float64]) -> Many:
     """Spearman's rank correlation of scores and labels, in -1..1.
 
     Pearson's correlation of the mid-ranks: tied values share the mean of the ranks they cover (Kendall
@@ -28,11 +28,11 @@ def spearman(scores: NDArray[np.float64], labels: NDArray[np.float64]) -> Statis
     """
     score_level = np.unique(scores, return_inverse=True)[1]
     label_level = np.unique(labels, return_inverse=True)[1]
-    return lambda weights: _correlation(_mid_ranks(score_level, weights), _mid_ranks(label_level, weights), weights)
+    return lambda weights: _correlations(_mid_ranks(score_level, weights), _mid_ranks(label_level, weights), weights)
 
 
 @Metric
-def pearson(scores: NDArray[np.float64], labels: NDArray[np.float64]) -> Statistic:
+def pearson(scores: NDArray[np.float64], labels: NDArray[np.float64]) -> Many:
     """Pearson's linear correlation of scores and labels, in -1..1, as in `scipy.stats.pearsonr`.
 
     Undefined where all scores or all labels are equal, among the pairs of positive weight.
@@ -40,7 +40,7 @@ def pearson(scores: NDArray[np.float64], labels: NDArray[np.float64]) -> Statist
     >>> round(pearson(np.array([0.0, 1.0, 5.0]), np.array([0.0, 0.5, 1.0])), 4)
     0.9449
     """
-    return lambda weights: _correlation(scores, labels, weights)
+    return lambda weights: _correlations(scores, labels, weights)
 
 
 def spearman_ceiling(labels: NDArray[np.float64]) -> float:
@@ -87,25 +87,40 @@ def spearman_from_auc(auc: float, n_positive: int, n: int) -> float:
 
 
 def _mid_ranks(level: NDArray[np.intp], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The mid-rank of each row less 1/2, a shift that no correlation sees; `level` numbers the distinct values."""
-    held = np.bincount(level, weights)
-    return np.asarray((np.cumsum(held) - held / 2)[level])
+    """The mid-rank of each pair less 1/2, a shift that no correlation sees; `level` numbers the distinct values."""
+    held = by_level(level, weights)
+    return np.asarray(np.take(np.cumsum(held, axis=-1) - held / 2, level, axis=-1))
 
 
-def _correlation(scores: NDArray[np.float64], labels: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
-    rows = np.flatnonzero(weights)
-    if not len(rows):
+def _correlations(
+    scores: NDArray[np.float64], labels: NDArray[np.float64], weights: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The correlation under each row of `weights` (r, n); scores and labels are (n,), or (r, n) where each has its own.
+
+    Pairs of weight 0 are left out, and rows that leave out as many are computed together.
+    """
+    lengths = np.count_nonzero(weights, axis=1)
+    if not lengths.all():
         raise UndefinedMetric("no pairs: every weight is 0")
-    held = weights[rows]
-    x, y = _standardised(scores[rows], held, "scores"), _standardised(labels[rows], held, "labels")
-    return min(max(float((held * x) @ y), -1.0), 1.0)
+    found = np.empty(len(weights))
+    for length in np.unique(lengths):
+        rows = np.flatnonzero(lengths == length)
+        kept = weights[rows] != 0
+        held, x, y = (
+            np.broadcast_to(values, weights.shape)[rows][kept].reshape(-1, length)
+            for values in (weights, scores, labels)
+        )
+        x, y = _standardised(x, held, "scores"), _standardised(y, held, "labels")
+        found[rows] = np.vecdot(held * x, y)
+    return found.clip(-1.0, 1.0)
 
 
 def _standardised(values: NDArray[np.float64], weights: NDArray[np.float64], name: str) -> NDArray[np.float64]:
-    low, high = values.min(), values.max()
-    if low == high:
+    """Each row (..., m) with mean 0 and sum of squares 1, both weighted."""
+    low, high = values.min(axis=-1, keepdims=True), values.max(axis=-1, keepdims=True)
+    if (low == high).any():
         raise UndefinedMetric(f"constant {name}: a correlation needs two different values")
     # Onto 0..1 first: the squares of values that differ by very little would all be 0.
     unit = (values - low) / (high - low)
-    centred = unit - (weights @ unit) / weights.sum()
-    return np.asarray(centred / math.sqrt((weights * centred) @ centred))
+    centred = unit - (np.vecdot(weights, unit) / weights.sum(axis=-1))[..., np.newaxis]
+    return np.asarray(centred / np.sqrt(np.vecdot(weights * centred, centred))[..., np.newaxis])
