@@ -9,6 +9,7 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -90,9 +91,9 @@ def log_fit(record: Run, report: FitReport, select_by: str, baseline: RunInfo | 
     curve = [epoch.dev[select_by] for epoch in report.epochs]
     reference = baseline.metrics.get(f"dev/{select_by}") if baseline is not None else None
     numbers = [epoch.epoch for epoch in report.epochs]
-    record.log_figure(
-        figures.learning_curve(numbers, curve, select_by, report.best_epoch, reference), "figures/learning_curve.png"
-    )
+    if record.pictures:
+        figure = figures.learning_curve(numbers, curve, select_by, report.best_epoch, reference)
+        record.log_figure(figure, "figures/learning_curve.png")
 
 
 def log_evaluation(record: Run, side: Literal["dev", "test"], pairs: Pairs, found: Evaluation, step: int) -> None:
@@ -112,10 +113,9 @@ def log_evaluation(record: Run, side: Literal["dev", "test"], pairs: Pairs, foun
         record.log_text(_slices(found), f"slices/{side}.csv")
     if found.absent:
         record.log_text(json.dumps(found.absent, indent=2) + "\n", f"absent/{side}.json")
-    record.log_figure(
-        figures.score_distributions(found.scores, pairs.labels, f"{side}: scores by label"),
-        f"figures/scores_{side}.png",
-    )
+    if record.pictures:
+        figure = figures.score_distributions(found.scores, pairs.labels, f"{side}: scores by label")
+        record.log_figure(figure, f"figures/scores_{side}.png")
 
 
 def log_adversarial(record: Run, store: Store, pairs: Pairs, found: Diagnosis, baseline: RunInfo | None) -> None:
@@ -134,11 +134,10 @@ def log_adversarial(record: Run, store: Store, pairs: Pairs, found: Diagnosis, b
     record.log_scores("adversarial", table)
     curves = [("TF-IDF", found.selection.overlap), ("encoder", found.scores)]
     if baseline is not None:
-        curves.insert(0, ("baseline", read_scores(store, baseline.run_id, "adversarial").score))
-    record.log_figure(
-        figures.roc([(name, scores, positive) for name, scores in curves], "ROC on adversarial pairs"),
-        "figures/roc_adversarial.png",
-    )
+        curves.insert(0, ("baseline", _scores_of(store, baseline.run_id, "adversarial").score))
+    if record.pictures:
+        figure = figures.roc([(name, scores, positive) for name, scores in curves], "ROC on adversarial pairs")
+        record.log_figure(figure, "figures/roc_adversarial.png")
 
 
 def log_outcome(
@@ -151,7 +150,7 @@ def log_outcome(
     baseline: RunInfo | None,
 ) -> None:
     """The paired differences from the baseline, the verdict, the tiers and the ROC beside the baseline's."""
-    reference = read_scores(store, baseline.run_id, "test") if baseline is not None else None
+    reference = _scores_of(store, baseline.run_id, "test") if baseline is not None else None
     standing = reached(cfg.tiers, test.metrics, baseline, adversarial.status)
     outcome = {"promax.tier": standing.absolute or "none", "promax.tier_relative": standing.relative or "none"}
     curves = [(_legend(cfg), test.scores)]
@@ -164,11 +163,16 @@ def log_outcome(
         if absent:
             record.log_text(json.dumps(absent, indent=2) + "\n", "absent/delta.json")
         curves.insert(0, ("baseline", reference.score))
-    if test.positive is not None and 0 < test.positive.sum() < len(test.positive):
-        record.log_figure(
-            figures.roc([(name, scores, test.positive) for name, scores in curves], "ROC on test"), "figures/roc.png"
-        )
+    if record.pictures and test.positive is not None and 0 < test.positive.sum() < len(test.positive):
+        figure = figures.roc([(name, scores, test.positive) for name, scores in curves], "ROC on test")
+        record.log_figure(figure, "figures/roc.png")
     record.set_tags(outcome)
+
+
+@lru_cache(maxsize=2)
+def _scores_of(store: Store, run_id: str, side: Literal["test", "adversarial"]) -> ScoreTable:
+    """The scores of a finished run, which stay what they are: the trials of a worker have their baseline in common."""
+    return read_scores(store, run_id, side)
 
 
 def _legend(cfg: Config) -> str:

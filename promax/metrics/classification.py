@@ -26,7 +26,7 @@ def roc_auc(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> Many:
         of_positives, of_negatives = _by_class(weights, positive)
         positives, negatives = by_level(level, of_positives), by_level(level, of_negatives)
         beaten = np.cumsum(negatives, axis=-1) - negatives / 2
-        return np.vecdot(positives, beaten) / (positives.sum(axis=-1) * negatives.sum(axis=-1))
+        return np.asarray(np.vecdot(positives, beaten) / (positives.sum(axis=-1) * negatives.sum(axis=-1)))
 
     return values
 
@@ -49,7 +49,7 @@ def pr_auc(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> Many:
         claimed, found = np.cumsum(by_level(level, weights), axis=-1), np.cumsum(positives, axis=-1)
         # A score whose pairs all have weight 0 gains no recall, so its precision is free; 0 / 0 is not.
         precision = np.divide(found, claimed, out=np.zeros_like(found), where=claimed > 0)
-        return np.vecdot(positives, precision) / found[..., -1]
+        return np.asarray(np.vecdot(positives, precision) / found[..., -1])
 
     return values
 
@@ -67,7 +67,7 @@ def separability(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> Ma
     def values(weights: NDArray[np.float64]) -> NDArray[np.float64]:
         shares = (each / each.sum(axis=-1, keepdims=True) for each in _by_class(weights, positive))
         of_positives, of_negatives = (np.vecdot(scores, share) for share in shares)
-        return of_positives - of_negatives
+        return np.asarray(of_positives - of_negatives)
 
     return values
 
@@ -128,7 +128,7 @@ def prepare_f1(scores: NDArray[np.float64], positive: NDArray[np.bool_], thresho
     def values(weights: NDArray[np.float64]) -> NDArray[np.float64]:
         of_positives, _ = _by_class(weights, positive)
         hits, claims = np.vecdot(of_positives, claimed), np.vecdot(weights, claimed)
-        return 2 * hits / (claims + of_positives.sum(axis=-1))
+        return np.asarray(2 * hits / (claims + of_positives.sum(axis=-1)))
 
     return Batched(values)
 

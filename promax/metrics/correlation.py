@@ -97,30 +97,53 @@ def _correlations(
 ) -> NDArray[np.float64]:
     """The correlation under each row of `weights` (r, n); scores and labels are (n,), or (r, n) where each has its own.
 
-    Pairs of weight 0 are left out, and rows that leave out as many are computed together.
+    Pairs of weight 0 are left out, so rows become of different lengths and lie one after the other in one vector.
     """
     lengths = np.count_nonzero(weights, axis=1)
     if not lengths.all():
         raise UndefinedMetric("no pairs: every weight is 0")
+    order = np.argsort(lengths, kind="stable")
+    rows, kept = _Rows(lengths[order]), weights[order] != 0
+    held, x, y = (np.broadcast_to(each, weights.shape)[order][kept] for each in (weights, scores, labels))
+    x, y = _standardised(x, held, "scores", rows), _standardised(y, held, "labels", rows)
     found = np.empty(len(weights))
-    for length in np.unique(lengths):
-        rows = np.flatnonzero(lengths == length)
-        kept = weights[rows] != 0
-        held, x, y = (
-            np.broadcast_to(values, weights.shape)[rows][kept].reshape(-1, length)
-            for values in (weights, scores, labels)
-        )
-        x, y = _standardised(x, held, "scores"), _standardised(y, held, "labels")
-        found[rows] = np.vecdot(held * x, y)
+    found[order] = rows.products(held * x, y)
     return found.clip(-1.0, 1.0)
 
 
-def _standardised(values: NDArray[np.float64], weights: NDArray[np.float64], name: str) -> NDArray[np.float64]:
-    """Each row (..., m) with mean 0 and sum of squares 1, both weighted."""
-    low, high = values.min(axis=-1, keepdims=True), values.max(axis=-1, keepdims=True)
+class _Rows:
+    """Rows of ascending `lengths`, one after the other in one vector; those of one length are multiplied together."""
+
+    def __init__(self, lengths: NDArray[np.intp]) -> None:
+        self.lengths, self.starts = lengths, np.cumsum(lengths) - lengths
+        firsts = np.flatnonzero(np.diff(lengths, prepend=0))
+        ends = [*self.starts[firsts[1:]].tolist(), int(lengths.sum())]
+        self._runs = list(zip(self.starts[firsts].tolist(), ends, lengths[firsts].tolist(), strict=True))
+
+    def products(self, one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The scalar product of each row of the one with that of the other."""
+        return np.concatenate(
+            [
+                np.vecdot(one[start:end].reshape(-1, length), other[start:end].reshape(-1, length))
+                for start, end, length in self._runs
+            ]
+        )
+
+    def spread(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """A value a row, in each of its places."""
+        return np.repeat(values, self.lengths)
+
+
+def _standardised(
+    values: NDArray[np.float64], weights: NDArray[np.float64], name: str, rows: _Rows | None = None
+) -> NDArray[np.float64]:
+    """The values of each row with mean 0 and sum of squares 1, both weighted; `rows` None is one row."""
+    rows = _Rows(np.array([len(values)])) if rows is None else rows
+    low, high = np.minimum.reduceat(values, rows.starts), np.maximum.reduceat(values, rows.starts)
     if (low == high).any():
         raise UndefinedMetric(f"constant {name}: a correlation needs two different values")
     # Onto 0..1 first: the squares of values that differ by very little would all be 0.
-    unit = (values - low) / (high - low)
-    centred = unit - (np.vecdot(weights, unit) / weights.sum(axis=-1))[..., np.newaxis]
-    return np.asarray(centred / np.sqrt(np.vecdot(weights * centred, centred))[..., np.newaxis])
+    unit = (values - rows.spread(low)) / rows.spread(high - low)
+    mean = rows.products(weights, unit) / np.add.reduceat(weights, rows.starts)
+    centred = unit - rows.spread(mean)
+    return np.asarray(centred / rows.spread(np.sqrt(rows.products(weights * centred, centred))))

@@ -17,8 +17,8 @@ from promax.metrics.metric import Batched, Metric, Statistic, Target, UndefinedM
 MAX_UNDEFINED = 0.05
 """Largest share of replicates without a value; more, and those with one are no fair sample."""
 
-BLOCK_ENTRIES = 2**17
-"""Weights drawn at once: 1 MiB, which stay near the processor while metrics are computed on them."""
+BLOCK_ENTRIES = 2**16
+"""Weights drawn at once: 512 KiB, which stay near the processor while metrics are computed on them."""
 
 
 @dataclass(frozen=True)
@@ -133,8 +133,8 @@ def bootstrap_all(
         return dict.fromkeys(statistics, reason)
     found: dict[str, NDArray[np.float64] | UndefinedMetric] = {}
     for name, parts in values.items():
-        found[name] = np.concatenate(parts)
-        undefined = replicates - len(found[name])
+        found[name] = samples = np.concatenate(parts)
+        undefined = replicates - len(samples)
         if undefined > MAX_UNDEFINED * replicates:
             found[name] = UndefinedMetric(f"undefined in {undefined} of {replicates} resamples: {reasons[name]}")
     return found
