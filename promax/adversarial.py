@@ -17,7 +17,6 @@ test: a pass means something only together with the metrics of the test side.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -30,7 +29,7 @@ from promax.data.pairs import Pairs, positives, text_key
 from promax.data.template import without_context
 from promax.evaluate import GRADED, NO_DEV, Embed, embed_pairs, resampled
 from promax.lexical import tfidf_similarity
-from promax.metrics import Interval, Statistic, UndefinedMetric
+from promax.metrics import Batched, Interval, Statistic, UndefinedMetric
 
 Status = Literal["passed", "failed", "not run", "not valid"]
 
@@ -124,8 +123,8 @@ def diagnose(
     except UndefinedMetric as reason:
         absent = dict.fromkeys(("f1", "control_f1"), str(reason))
     else:
-        statistics["f1"] = partial(_balanced_f1, scores, selection.positive, thresholds[0])
-        statistics["control_f1"] = partial(_balanced_f1, selection.overlap, selection.positive, thresholds[1])
+        statistics["f1"] = _balanced_f1(scores, selection.positive, thresholds[0])
+        statistics["control_f1"] = _balanced_f1(selection.overlap, selection.positive, thresholds[1])
     values, intervals, undefined = resampled(statistics, units, cfg, seed)
     absent |= undefined
     status, reasons = _verdict(values, intervals, absent, cfg.adversarial)
@@ -201,7 +200,7 @@ def _statistics(scores: NDArray[np.float64], selection: Selection) -> dict[str, 
     return {
         "roc_auc": encoder,
         "control_roc_auc": control,
-        "over_control": lambda weights: encoder(weights) - control(weights),
+        "over_control": Batched(lambda weights: encoder.many(weights) - control.many(weights)),
     }
 
 
@@ -217,14 +216,16 @@ def _thresholds(embed: Embed, dev: Pairs | None, positive_from: float | None) ->
     return metrics.best_threshold(of_encoder, positive), metrics.best_threshold(of_words, positive)
 
 
-def _balanced_f1(
-    scores: NDArray[np.float64], positive: NDArray[np.bool_], threshold: float, weights: NDArray[np.float64]
-) -> float:
+def _balanced_f1(scores: NDArray[np.float64], positive: NDArray[np.bool_], threshold: float) -> Statistic:
     """F1 with both classes weighing the same in sum: 2 TPR / (1 + TPR + FPR)."""
-    held = np.where(positive, weights[positive].sum(), weights[~positive].sum())
-    return metrics.f1_at(
-        scores, positive, threshold, np.divide(weights, held, out=np.zeros_like(weights), where=held > 0)
-    )
+    f1 = metrics.prepare_f1(scores, positive, threshold)
+
+    def values(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        sums = (np.compress(of, weights, axis=1).sum(axis=1, keepdims=True) for of in (positive, ~positive))
+        held = np.where(positive, *sums)
+        return f1.many(np.divide(weights, held, out=np.zeros_like(weights), where=held > 0))
+
+    return Batched(values)
 
 
 def _verdict(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +16,7 @@ from promax import metrics
 from promax.config import EvalConfig
 from promax.data.groups import resampling_units
 from promax.data.pairs import Pairs, positives
-from promax.metrics import Interval, Statistic, UndefinedMetric
+from promax.metrics import Batched, Interval, Statistic, UndefinedMetric
 
 Embed = Callable[[list[str]], NDArray[np.float32]]
 """Texts -> unit vectors (n, d), in their order."""
@@ -95,7 +94,7 @@ def evaluate(
         if threshold is None:
             absent["f1"] = no_threshold
         else:
-            statistics["f1"] = partial(metrics.f1_at, scores, positive, threshold)
+            statistics["f1"] = metrics.prepare_f1(scores, positive, threshold)
     values, intervals, undefined = resampled(statistics, units, cfg, seed)
     for name, value in _without_interval(scores, pairs.labels, positive).items():
         try:
@@ -144,9 +143,14 @@ def resampled(
     for name, statistic in statistics.items():
         try:
             values[name] = statistic(np.ones(len(units)))
-            intervals[name] = metrics.interval(metrics.bootstrap(statistic, units, cfg.bootstrap, seed), cfg.confidence)
         except UndefinedMetric as reason:
             absent[name] = str(reason)
+    defined = {name: statistics[name] for name in values}
+    for name, samples in metrics.bootstrap_all(defined, units, cfg.bootstrap, seed).items():
+        if isinstance(samples, UndefinedMetric):
+            absent[name] = str(samples)
+        else:
+            intervals[name] = metrics.interval(samples, cfg.confidence)
     return values, intervals, absent
 
 
@@ -183,15 +187,14 @@ def _retrieval(
     rows = np.flatnonzero(positive & (tickets[:, 0] != tickets[:, 1]))
     ranks = metrics.retrieval_ranks(vectors, tickets[rows])
 
-    def both_ways(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.tile(weights[rows], 2)
+    found = {f"recall_at_{k}": metrics.prepare_recall(ranks, k) for k in recall_at}
+    found["mrr"] = metrics.prepare_reciprocal_rank(ranks)
 
-    def recall(k: int, weights: NDArray[np.float64]) -> float:
-        return metrics.recall_at(ranks, k, both_ways(weights))
+    def of_pairs(statistic: Batched) -> Statistic:
+        """As a function of the pairs' weights: a pair is asked for from both of its tickets."""
+        return Batched(lambda weights: statistic.many(np.tile(np.take(weights, rows, axis=1), 2)))
 
-    found: dict[str, Statistic] = {f"recall_at_{k}": partial(recall, k) for k in recall_at}
-    found["mrr"] = lambda weights: metrics.mean_reciprocal_rank(ranks, both_ways(weights))
-    return found
+    return {name: of_pairs(statistic) for name, statistic in found.items()}
 
 
 def _slices(

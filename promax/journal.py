@@ -9,6 +9,7 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -90,9 +91,9 @@ def log_fit(record: Run, report: FitReport, select_by: str, baseline: RunInfo | 
     curve = [epoch.dev[select_by] for epoch in report.epochs]
     reference = baseline.metrics.get(f"dev/{select_by}") if baseline is not None else None
     numbers = [epoch.epoch for epoch in report.epochs]
-    record.log_figure(
-        figures.learning_curve(numbers, curve, select_by, report.best_epoch, reference), "figures/learning_curve.png"
-    )
+    if record.pictures:
+        figure = figures.learning_curve(numbers, curve, select_by, report.best_epoch, reference)
+        record.log_figure(figure, "figures/learning_curve.png")
 
 
 def log_evaluation(
@@ -114,10 +115,9 @@ def log_evaluation(
         record.log_text(_slices(found), f"slices/{side}.csv")
     if found.absent:
         record.log_text(json.dumps(found.absent, indent=2) + "\n", f"absent/{side}.json")
-    record.log_figure(
-        figures.score_distributions(found.scores, pairs.labels, f"{side}: scores by label"),
-        f"figures/scores_{side}.png",
-    )
+    if record.pictures:
+        figure = figures.score_distributions(found.scores, pairs.labels, f"{side}: scores by label")
+        record.log_figure(figure, f"figures/scores_{side}.png")
 
 
 def log_adversarial(record: Run, store: Store, pairs: Pairs, found: Diagnosis, baseline: RunInfo | None) -> None:
@@ -136,11 +136,10 @@ def log_adversarial(record: Run, store: Store, pairs: Pairs, found: Diagnosis, b
     record.log_scores("adversarial", table)
     curves = [("TF-IDF", found.selection.overlap), ("encoder", found.scores)]
     if baseline is not None:
-        curves.insert(0, ("baseline", read_scores(store, baseline.run_id, "adversarial").score))
-    record.log_figure(
-        figures.roc([(name, scores, positive) for name, scores in curves], "ROC on adversarial pairs"),
-        "figures/roc_adversarial.png",
-    )
+        curves.insert(0, ("baseline", _scores_of(store, baseline.run_id, "adversarial").score))
+    if record.pictures:
+        figure = figures.roc([(name, scores, positive) for name, scores in curves], "ROC on adversarial pairs")
+        record.log_figure(figure, "figures/roc_adversarial.png")
 
 
 def log_outcome(
@@ -157,15 +156,14 @@ def log_outcome(
     outcome = {"promax.tier": standing.absolute or "none", "promax.tier_relative": standing.relative or "none"}
     curves = [(_legend(cfg), test.scores)]
     if baseline is not None:
-        reference = read_scores(store, baseline.run_id, "test")
+        reference = _scores_of(store, baseline.run_id, "test")
         found = _log_differences(record, "delta", reference, score_table(pairs, test), cfg)
         if "spearman" in found:
             outcome["promax.verdict"] = verdict(found["spearman"])
         curves.insert(0, ("baseline", reference.score))
-    if test.positive is not None and 0 < test.positive.sum() < len(test.positive):
-        record.log_figure(
-            figures.roc([(name, scores, test.positive) for name, scores in curves], "ROC on test"), "figures/roc.png"
-        )
+    if record.pictures and test.positive is not None and 0 < test.positive.sum() < len(test.positive):
+        figure = figures.roc([(name, scores, test.positive) for name, scores in curves], "ROC on test")
+        record.log_figure(figure, "figures/roc.png")
     record.set_tags(outcome)
 
 
@@ -175,7 +173,7 @@ def log_transfer(
     """The pairs of another domain: metrics as of every side, and the paired differences from the baseline."""
     log_evaluation(record, "transfer", pairs, found, step=0)
     if baseline is not None:
-        reference = read_scores(store, baseline.run_id, "transfer")
+        reference = _scores_of(store, baseline.run_id, "transfer")
         _log_differences(record, "delta_transfer", reference, score_table(pairs, found), cfg)
 
 
@@ -188,6 +186,12 @@ def _log_differences(
     if absent:
         record.log_text(json.dumps(absent, indent=2) + "\n", f"absent/{name}.json")
     return found
+
+
+@lru_cache(maxsize=3)
+def _scores_of(store: Store, run_id: str, side: Literal["test", "transfer", "adversarial"]) -> ScoreTable:
+    """The scores of a finished run, which stay what they are: the trials of a worker have their baseline in common."""
+    return read_scores(store, run_id, side)
 
 
 def _legend(cfg: Config) -> str:

@@ -8,12 +8,16 @@ import json
 import logging
 import sys
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from filelock import FileLock
+from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 
 from promax import encoder, export, journal, weights
@@ -26,7 +30,7 @@ from promax.evaluate import Embed, Evaluation, embed_pairs, evaluate, point_metr
 from promax.provenance import Provenance, collect
 from promax.tracking import Run, RunInfo, Store, find_baseline, get_run, open_store, start_run
 from promax.train import EpochRecord, FitReport, fit, plan_for
-from promax.trial import Trial
+from promax.trial import TRIAL_TAG, Trial
 
 _logger = logging.getLogger(__name__)
 
@@ -46,6 +50,28 @@ class RunResult:
     fit: FitReport | None
 
 
+@dataclass
+class _Clock:
+    """A run's seconds: all of them, and those in steps and embeddings, which no two runs share."""
+
+    began: float = field(default_factory=time.perf_counter)
+    trained: float = 0.0
+
+    def timed(self, embed: Callable[..., NDArray[np.float32]]) -> Callable[..., NDArray[np.float32]]:
+        def timed_embed(texts: list[str], **how: Any) -> NDArray[np.float32]:
+            began = time.perf_counter()
+            try:
+                return embed(texts, **how)
+            finally:
+                self.trained += time.perf_counter() - began
+
+        return timed_embed
+
+    def other(self) -> float:
+        """Seconds so far of anything else."""
+        return time.perf_counter() - self.began - self.trained
+
+
 @dataclass(frozen=True)
 class _Setting:
     """What all the steps of a run share."""
@@ -57,6 +83,11 @@ class _Setting:
     provenance: Provenance
     overrides: Sequence[str]
     trial: Trial | None
+    clock: _Clock
+
+    def tell(self, text: str, *values: object) -> None:
+        """Say what every run says, and the trials of a sweep need not say each."""
+        _logger.log(logging.INFO if self.trial is None else logging.DEBUG, text, *values)
 
 
 def run(cfg: Config, splits: Splits, overrides: Sequence[str] = (), trial: Trial | None = None) -> RunResult:
@@ -69,12 +100,24 @@ def run(cfg: Config, splits: Splits, overrides: Sequence[str] = (), trial: Trial
         ConfigError: the request does not fit the pairs, the model or the machine.
         RuntimeError: training did not do what was configured; the run is then recorded as FAILED.
     """
+    clock = _Clock()
+    try:
+        return _run(cfg, splits, overrides, trial, clock)
+    finally:
+        if trial is not None:
+            trial.trained(clock.trained)
+
+
+def _run(cfg: Config, splits: Splits, overrides: Sequence[str], trial: Trial | None, clock: _Clock) -> RunResult:
     device = encoder.resolve_device(cfg.device)
-    provenance = (collect if trial is None else _collect_once)(project_root(), device)
-    setting = _Setting(cfg, splits, open_store(cfg.tracking.uri), device, provenance, overrides, trial)
+    if trial is None:
+        provenance, store = collect(project_root(), device), open_store(cfg.tracking.uri)
+    else:
+        provenance, store = _collect_once(project_root(), device), _open_once(project_root(), cfg.tracking.uri)
+    setting = _Setting(cfg, splits, store, device, provenance, overrides, trial, clock)
     sizes = ", ".join(f"{len(pairs)} {side}" for side, pairs in splits.sides()) + " pairs"
-    for note in (*splits.notes, sizes) if trial is None else ():
-        _logger.info("data: %s", note)
+    for note in (*splits.notes, sizes):
+        setting.tell("data: %s", note)
     if cfg.optim.epochs == 0:
         return _record(setting, encoder.load(cfg.model, device, cfg.seed), baseline=None)
     # What doesn't fit is refused before the baseline, and before there is a run that could fail of it.
@@ -87,6 +130,12 @@ def run(cfg: Config, splits: Splits, overrides: Sequence[str] = (), trial: Trial
 def _collect_once(root: Path, device: str) -> Provenance:
     """The trials of a worker have code, libraries and machine in common."""
     return collect(root, device)
+
+
+@lru_cache(maxsize=1)
+def _open_once(_root: Path, uri: str | None) -> Store:
+    """The trials of a worker are recorded in one place; nobody asks a second time whether it answers."""
+    return open_store(uri)
 
 
 def _check_training(cfg: Config, splits: Splits) -> None:
@@ -119,12 +168,12 @@ def _baseline_of(setting: _Setting) -> RunInfo:
     with FileLock(mlruns / "baseline.lock"):
         found = find_baseline(store, cfg.study, _baseline_key(setting))
         if found is not None:
-            _logger.info("baseline: run %s, found again", found.run_id[:8])
+            setting.tell("baseline: run %s, found again", found.run_id[:8])
             return found
         _logger.info("baseline: this study has none on these pairs, so it comes first")
         untuned = baseline_config(cfg)
         model = encoder.load(untuned.model, setting.device, untuned.seed)
-        made = _record(dataclasses.replace(setting, cfg=untuned, trial=None), model, baseline=None)
+        made = _record(dataclasses.replace(setting, cfg=untuned, trial=None, clock=_Clock()), model, baseline=None)
         return get_run(store, made.run_id)
 
 
@@ -153,17 +202,20 @@ def _record(setting: _Setting, model: SentenceTransformer, baseline: RunInfo | N
     key = _baseline_key(setting) if baseline is None else None
     tags = journal.tags(cfg, splits, provenance, key, baseline) | dict(trial.tags if trial else {})
     name, parent = run_name(cfg), trial.parent if trial else None
-    with start_run(setting.store, cfg.study, name, flatten(cfg), tags, parent) as record:
+    # A search has pictures of its own, and what a trial's would show is in its record as numbers. The runs of a study
+    # with a rule are looked at one by one.
+    pictures = trial is None or cfg.rule is not None
+    with start_run(setting.store, cfg.study, name, flatten(cfg), tags, parent, pictures=pictures) as record:
         if trial is not None:
             trial.opened(record.run_id)
-        _logger.info("run %s: %s", record.run_id[:8], name)
+        setting.tell("run %s: %s", record.run_id[:8], name)
         journal.log_request(record, cfg, splits, provenance, setting.overrides)
         # Judged in float32, so that the saved model scores as recorded; bfloat16 is exact enough to rank epochs.
-        embed = partial(encoder.embed, model, batch_size=cfg.eval.batch_size)
+        embed = setting.clock.timed(partial(encoder.embed, model, batch_size=cfg.eval.batch_size))
         ranked = partial(embed, precision=cfg.precision)
         report = _train(model, ranked, setting, record, baseline) if cfg.optim.epochs > 0 else None
-        _logger.info("evaluating on dev and test" if splits.dev is not None else "evaluating on test")
-        shown = partial(embed, progress=sys.stderr.isatty())
+        setting.tell("evaluating on dev and test" if splits.dev is not None else "evaluating on test")
+        shown = partial(embed, progress=trial is None and sys.stderr.isatty())
         judge = partial(evaluate, shown, cfg=cfg.eval, positive_from=cfg.data.positive_from, seed=cfg.seed)
         dev = judge(splits.dev, is_dev=True) if splits.dev is not None else None
         # Test comes last and once: but for the audit, which chooses nothing, nothing before this line has seen it.
@@ -184,6 +236,7 @@ def _record(setting: _Setting, model: SentenceTransformer, baseline: RunInfo | N
         journal.log_outcome(record, setting.store, cfg, splits.test, test, adversarial, baseline)
         if report is not None and cfg.saves != "none":
             _save(model, setting, record, report, test)
+        record.log_metrics({"train/other_seconds": setting.clock.other()} if report is not None else {})
     return RunResult(record.run_id, baseline.run_id if baseline else None, dev, test, report)
 
 
@@ -210,11 +263,13 @@ def _train(
         return point_metrics(embed_pairs(embed, dev)[1], dev.labels, positive)
 
     def on_epoch(epoch: EpochRecord) -> None:
+        setting.clock.trained += epoch.seconds
         journal.log_epoch(record, epoch)
         if setting.trial is not None:
             setting.trial.report({f"dev/{name}": value for name, value in epoch.dev.items()}, epoch.epoch)
 
-    report = fit(model, train, cfg.optim, cfg.engine, cfg.seed, dev_score, on_epoch, cfg.precision)
+    label = f"trial {setting.trial.tags.get(TRIAL_TAG)}" if setting.trial is not None else None
+    report = fit(model, train, cfg.optim, cfg.engine, cfg.seed, dev_score, on_epoch, cfg.precision, label)
     journal.log_fit(record, report, cfg.optim.select_by, baseline)
     return report
 

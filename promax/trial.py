@@ -39,6 +39,9 @@ class Trial(Protocol):
             Pruned: the trial is not worth its remaining epochs.
         """
 
+    def trained(self, seconds: float) -> None:
+        """Tell the seconds of the run's steps and embeddings, which no two trials share; the rest is a trial's cost."""
+
 
 class Pruned(Exception):  # noqa: N818 (a result, not an error)
     """The sweeper ends a run early, as its text says."""

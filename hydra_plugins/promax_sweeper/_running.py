@@ -15,7 +15,7 @@ from optuna.trial import Trial
 
 from hydra_plugins.promax_sweeper._options import Options
 from hydra_plugins.promax_sweeper._space import Space
-from hydra_plugins.promax_sweeper._study import RUNS, Study
+from hydra_plugins.promax_sweeper._study import RUNS, TRAINED, Study
 from promax import trial as hook
 from promax.trial import SWEEP_TAG, TRIAL_TAG, Pruned
 
@@ -59,13 +59,17 @@ class Record:
 
 @dataclass
 class RunningTrial:
-    """What a run sees of its trial; see `promax.trial.Trial`. Without `reports`, no epoch is judged."""
+    """What a run sees of its trial; see `promax.trial.Trial`. Without `reports`, no epoch is judged.
+
+    `seconds` is how long its steps and embeddings have taken.
+    """
 
     trial: Trial
     options: Options
     tags: Mapping[str, str]
     parent: str | None
     reports: bool
+    seconds: float = 0.0
 
     def opened(self, run_id: str) -> None:
         self.trial.set_user_attr(RUNS, [*self.trial.user_attrs.get(RUNS, []), run_id])
@@ -84,6 +88,9 @@ class RunningTrial:
         if self.trial.should_prune():
             raise Pruned(f"pruned after epoch {epoch}: {name} {metrics[name]:.4f} ({self.options.pruner})")
 
+    def trained(self, seconds: float) -> None:
+        self.seconds += seconds
+
 
 @dataclass
 class TrialRun:
@@ -94,6 +101,7 @@ class TrialRun:
     trial: Trial
     record: Record | None
     jobs: list[JobReturn] = field(default_factory=list)
+    trained: float = 0.0
 
     def values(self) -> list[float]:
         """The value of each objective: the mean over the seeds, NaN where a run has none.
@@ -102,6 +110,13 @@ class TrialRun:
             Pruned: after an epoch, or after some of the seeds.
             Exception: whatever the task raised.
         """
+        try:
+            return self._values()
+        finally:
+            if self.trained:
+                self.trial.set_user_attr(TRAINED, self.trained)
+
+    def _values(self) -> list[float]:
         options = self.job.options
         seeds: list[int | None] = list(options.seeds) or [None]
         found: list[list[float]] = []
@@ -124,8 +139,10 @@ class TrialRun:
         judged = first and len(self.job.options.objective) == 1 and self.job.options.pruner != "wilcoxon"
         parent = self.record.parent if self.record is not None else None
         overrides = self.job.space.overrides(self.trial.params) + ([f"seed={seed}"] if seed is not None else [])
-        with hook.running(RunningTrial(self.trial, self.job.options, tags, parent, judged)):
+        running = RunningTrial(self.trial, self.job.options, tags, parent, judged)
+        with hook.running(running):
             done = self.job.run(self.trial.number, overrides)
+        self.trained += running.seconds
         # Not its `return_value`, which prints a line before it raises.
         result = done._return_value
         if done.status != JobStatus.COMPLETED:

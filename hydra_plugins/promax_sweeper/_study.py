@@ -28,6 +28,8 @@ from promax.process import has_died, this_process
 # User attributes of a trial.
 WORKER, REASON, STOPPED = "worker", "reason", "stopped"
 RETRY_OF, ATTEMPT, SAME_AS, RUNS = "retry_of", "attempt", "same_as", "runs"
+# Seconds of a trial's steps and embeddings; the rest of its duration is what a trial costs besides.
+TRAINED = "trained_seconds"
 
 _logger = logging.getLogger(__name__)
 

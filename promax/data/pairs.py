@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, fields
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """Labelled pairs of ticket texts, column-wise; row i of every column belongs to pair i.
+    """Labelled pairs of ticket texts, column-wise; row i of every column belongs to pair i. Never changed once made.
 
     Two `Pairs` hold the same if their fingerprints are equal; `==` compares identity, since arrays
     have no single truth value.
@@ -66,7 +67,7 @@ class Pairs:
         )
 
     def tickets(self) -> NDArray[np.int64]:
-        """(n, 2): both tickets of each pair, as numbers 0..k-1 in order of first appearance.
+        """(n, 2): both tickets of each pair, as numbers 0..k-1 in order of first appearance; not to be written to.
 
         Texts with the same `text_key` are one ticket.
 
@@ -74,18 +75,28 @@ class Pairs:
         array([[0, 1],
                [0, 2]])
         """
+        return self._tickets
+
+    @cached_property
+    def _tickets(self) -> NDArray[np.int64]:
         numbers: dict[str, int] = {}
         rows = [
             [numbers.setdefault(text_key(text), len(numbers)) for text in both]
             for both in zip(self.text1, self.text2, strict=True)
         ]
-        return np.array(rows, dtype=np.int64).reshape(-1, 2)
+        tickets = np.array(rows, dtype=np.int64).reshape(-1, 2)
+        tickets.flags.writeable = False
+        return tickets
 
     def fingerprint(self) -> str:
         """sha256, in hex, over all columns in order.
 
         Every name, column and text is preceded by its kind and length, so no two contents give the same bytes.
         """
+        return self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str:
         digest = hashlib.sha256()
         for each in fields(self):
             digest.update(_counted(each.name.encode()))

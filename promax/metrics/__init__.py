@@ -12,20 +12,28 @@ Where a metric has no value, `UndefinedMetric` says why; no function here return
 
 from __future__ import annotations
 
-from promax.metrics.classification import best_threshold, f1_at, overlap, pr_auc, roc_auc, separability
+from promax.metrics.classification import best_threshold, f1_at, overlap, pr_auc, prepare_f1, roc_auc, separability
 from promax.metrics.correlation import pearson, spearman, spearman_ceiling, spearman_from_auc
-from promax.metrics.metric import Metric, Statistic, UndefinedMetric
+from promax.metrics.metric import Batched, Metric, Statistic, UndefinedMetric
 from promax.metrics.resampling import (
     Difference,
     Interval,
     bootstrap,
+    bootstrap_all,
     bootstrap_weights,
     interval,
     paired_difference,
 )
-from promax.metrics.retrieval import mean_reciprocal_rank, recall_at, retrieval_ranks
+from promax.metrics.retrieval import (
+    mean_reciprocal_rank,
+    prepare_recall,
+    prepare_reciprocal_rank,
+    recall_at,
+    retrieval_ranks,
+)
 
 __all__ = [
+    "Batched",
     "Difference",
     "Interval",
     "Metric",
@@ -33,6 +41,7 @@ __all__ = [
     "UndefinedMetric",
     "best_threshold",
     "bootstrap",
+    "bootstrap_all",
     "bootstrap_weights",
     "f1_at",
     "interval",
@@ -41,6 +50,9 @@ __all__ = [
     "paired_difference",
     "pearson",
     "pr_auc",
+    "prepare_f1",
+    "prepare_recall",
+    "prepare_reciprocal_rank",
     "recall_at",
     "retrieval_ranks",
     "roc_auc",

@@ -7,11 +7,11 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from promax.metrics.metric import Metric, Statistic, UndefinedMetric, check_pairs, checked_weights
+from promax.metrics.metric import Batched, Many, Metric, UndefinedMetric, by_level, check_pairs, checked_weights
 
 
 @Metric
-def roc_auc(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> Statistic:
+def roc_auc(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> Many:
     """Area under the ROC curve: the chance that a positive pair scores above a negative one, a tie counting half.
 
     The Mann-Whitney U over its maximum (Hanley & McNeil 1982), equal to `sklearn.metrics.roc_auc_score`.
@@ -22,13 +22,13 @@ def roc_auc(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> Statist
     """
     level = np.unique(scores, return_inverse=True)[1]
 
-    def value(weights: NDArray[np.float64]) -> float:
+    def values(weights: NDArray[np.float64]) -> NDArray[np.float64]:
         of_positives, of_negatives = _by_class(weights, positive)
-        positives, negatives = np.bincount(level, of_positives), np.bincount(level, of_negatives)
-        beaten = np.cumsum(negatives) - negatives / 2
-        return float(positives @ beaten / (positives.sum() * negatives.sum()))
+        positives, negatives = by_level(level, of_positives), by_level(level, of_negatives)
+        beaten = np.cumsum(negatives, axis=-1) - negatives / 2
+        return np.asarray(np.vecdot(positives, beaten) / (positives.sum(axis=-1) * negatives.sum(axis=-1)))
 
-    return value
+    return values
 
 
 @roc_auc.derivative
@@ -46,7 +46,7 @@ def _of_roc_auc(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> NDA
 
 
 @Metric
-def pr_auc(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> Statistic:
+def pr_auc(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> Many:
     """Average precision: the precision at each distinct score, weighted by the recall gained there.
 
     AP = sum over descending distinct scores of (R_k - R_(k-1)) P_k, without interpolation, equal to
@@ -58,14 +58,14 @@ def pr_auc(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> Statisti
     """
     level = np.unique(-scores, return_inverse=True)[1]
 
-    def value(weights: NDArray[np.float64]) -> float:
-        positives = np.bincount(level, _by_class(weights, positive)[0])
-        claimed, found = np.cumsum(np.bincount(level, weights)), np.cumsum(positives)
+    def values(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        positives = by_level(level, _by_class(weights, positive)[0])
+        claimed, found = np.cumsum(by_level(level, weights), axis=-1), np.cumsum(positives, axis=-1)
         # A score whose pairs all have weight 0 gains no recall, so its precision is free; 0 / 0 is not.
         precision = np.divide(found, claimed, out=np.zeros_like(found), where=claimed > 0)
-        return float(positives @ precision / found[-1])
+        return np.asarray(np.vecdot(positives, precision) / found[..., -1])
 
-    return value
+    return values
 
 
 @pr_auc.derivative
@@ -83,7 +83,7 @@ def _of_pr_auc(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> NDAr
 
 
 @Metric
-def separability(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> Statistic:
+def separability(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> Many:
     """Mean score of the positive pairs less the mean score of the negative ones, in units of the scores.
 
     Undefined with one class only, among the pairs of positive weight.
@@ -92,11 +92,12 @@ def separability(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> St
     0.625
     """
 
-    def value(weights: NDArray[np.float64]) -> float:
-        of_positives, of_negatives = _by_class(weights, positive)
-        return float(scores @ (of_positives / of_positives.sum()) - scores @ (of_negatives / of_negatives.sum()))
+    def values(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        shares = (each / each.sum(axis=-1, keepdims=True) for each in _by_class(weights, positive))
+        of_positives, of_negatives = (np.vecdot(scores, share) for share in shares)
+        return np.asarray(of_positives - of_negatives)
 
-    return value
+    return values
 
 
 @separability.derivative
@@ -143,13 +144,27 @@ def f1_at(
     >>> f1_at(np.array([0.9, 0.6, 0.4, 0.1]), np.array([True, False, True, False]), threshold=0.4)
     0.8
     """
+    return prepare_f1(scores, positive, threshold)(checked_weights(weights, len(scores)))
+
+
+def prepare_f1(scores: NDArray[np.float64], positive: NDArray[np.bool_], threshold: float) -> Batched:
+    """`f1_at` as a function of the weights alone, for these pairs and this threshold.
+
+    Raises:
+        UndefinedMetric: fewer than two pairs.
+        ValueError: as `f1_at`.
+    """
     check_pairs(scores, positive)
     if math.isnan(threshold):
         raise ValueError("threshold=nan: must be a number")
-    weights = checked_weights(weights, len(scores))
-    of_positives, _ = _by_class(weights, positive)
-    claimed = scores >= threshold
-    return float(2 * (of_positives @ claimed) / (weights @ claimed + of_positives.sum()))
+    claimed = (scores >= threshold).astype(np.float64)
+
+    def values(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        of_positives, _ = _by_class(weights, positive)
+        hits, claims = np.vecdot(of_positives, claimed), np.vecdot(weights, claimed)
+        return np.asarray(2 * hits / (claims + of_positives.sum(axis=-1)))
+
+    return Batched(values)
 
 
 def best_threshold(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> float:
@@ -176,11 +191,13 @@ def best_threshold(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> 
 def _by_class(
     weights: NDArray[np.float64], positive: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The weights of the positives and those of the negatives, 0 in the other class's rows."""
+    """The weights (..., n) of the positives and those of the negatives, 0 in the other class's places."""
     if positive.dtype != np.bool_:
         raise ValueError(f"positive of dtype {positive.dtype}: must be bool")
     of_positives, of_negatives = np.where(positive, weights, 0.0), np.where(positive, 0.0, weights)
-    if not of_positives.any() or not of_negatives.any():
-        count, total = np.count_nonzero(of_positives), np.count_nonzero(weights)
-        raise UndefinedMetric(f"one class only: {count} of {total} pairs are positive")
+    counts = np.stack([np.count_nonzero(each, axis=-1) for each in (of_positives, of_negatives)], axis=-1)
+    if not counts.all():
+        # Of several weightings the first without both classes.
+        count, other = counts[(counts == 0).any(axis=-1)].reshape(-1, 2)[0]
+        raise UndefinedMetric(f"one class only: {count} of {count + other} pairs are positive")
     return of_positives, of_negatives

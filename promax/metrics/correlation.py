@@ -7,11 +7,11 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from promax.metrics.metric import Metric, Statistic, UndefinedMetric
+from promax.metrics.metric import Many, Metric, UndefinedMetric, by_level
 
 
 @Metric
-def spearman(scores: NDArray[np.float64], labels: NDArray[np.float64]) -> Statistic:
+def spearman(scores: NDArray[np.float64], labels: NDArray[np.float64]) -> Many:
     """Spearman's rank correlation of scores and labels, in -1..1.
 
     Pearson's correlation of the mid-ranks: tied values share the mean of the ranks they cover (Kendall
@@ -28,7 +28,7 @@ def spearman(scores: NDArray[np.float64], labels: NDArray[np.float64]) -> Statis
     """
     score_level = np.unique(scores, return_inverse=True)[1]
     label_level = np.unique(labels, return_inverse=True)[1]
-    return lambda weights: _correlation(_mid_ranks(score_level, weights), _mid_ranks(label_level, weights), weights)
+    return lambda weights: _correlations(_mid_ranks(score_level, weights), _mid_ranks(label_level, weights), weights)
 
 
 @spearman.derivative
@@ -47,7 +47,7 @@ def _of_spearman(scores: NDArray[np.float64], labels: NDArray[np.float64]) -> ND
 
 
 @Metric
-def pearson(scores: NDArray[np.float64], labels: NDArray[np.float64]) -> Statistic:
+def pearson(scores: NDArray[np.float64], labels: NDArray[np.float64]) -> Many:
     """Pearson's linear correlation of scores and labels, in -1..1, as in `scipy.stats.pearsonr`.
 
     Undefined where all scores or all labels are equal, among the pairs of positive weight.
@@ -55,7 +55,7 @@ def pearson(scores: NDArray[np.float64], labels: NDArray[np.float64]) -> Statist
     >>> round(pearson(np.array([0.0, 1.0, 5.0]), np.array([0.0, 0.5, 1.0])), 4)
     0.9449
     """
-    return lambda weights: _correlation(scores, labels, weights)
+    return lambda weights: _correlations(scores, labels, weights)
 
 
 @pearson.derivative
@@ -109,9 +109,9 @@ def spearman_from_auc(auc: float, n_positive: int, n: int) -> float:
 
 
 def _mid_ranks(level: NDArray[np.intp], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The mid-rank of each row less 1/2, a shift that no correlation sees; `level` numbers the distinct values."""
-    held = np.bincount(level, weights)
-    return np.asarray((np.cumsum(held) - held / 2)[level])
+    """The mid-rank of each pair less 1/2, a shift that no correlation sees; `level` numbers the distinct values."""
+    held = by_level(level, weights)
+    return np.asarray(np.take(np.cumsum(held, axis=-1) - held / 2, level, axis=-1))
 
 
 def _above(level: NDArray[np.intp], values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -120,20 +120,58 @@ def _above(level: NDArray[np.intp], values: NDArray[np.float64]) -> NDArray[np.f
     return np.asarray((held.sum() - np.cumsum(held) + held / 2)[level])
 
 
-def _correlation(scores: NDArray[np.float64], labels: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
-    rows = np.flatnonzero(weights)
-    if not len(rows):
+def _correlations(
+    scores: NDArray[np.float64], labels: NDArray[np.float64], weights: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The correlation under each row of `weights` (r, n); scores and labels are (n,), or (r, n) where each has its own.
+
+    Pairs of weight 0 are left out, so rows become of different lengths and lie one after the other in one vector.
+    """
+    lengths = np.count_nonzero(weights, axis=1)
+    if not lengths.all():
         raise UndefinedMetric("no pairs: every weight is 0")
-    held = weights[rows]
-    x, y = _standardised(scores[rows], held, "scores"), _standardised(labels[rows], held, "labels")
-    return min(max(float((held * x) @ y), -1.0), 1.0)
+    order = np.argsort(lengths, kind="stable")
+    rows, kept = _Rows(lengths[order]), weights[order] != 0
+    held, x, y = (np.broadcast_to(each, weights.shape)[order][kept] for each in (weights, scores, labels))
+    x, y = _standardised(x, held, "scores", rows), _standardised(y, held, "labels", rows)
+    found = np.empty(len(weights))
+    found[order] = rows.products(held * x, y)
+    return found.clip(-1.0, 1.0)
 
 
-def _standardised(values: NDArray[np.float64], weights: NDArray[np.float64], name: str) -> NDArray[np.float64]:
-    low, high = values.min(), values.max()
-    if low == high:
+class _Rows:
+    """Rows of ascending `lengths`, one after the other in one vector; those of one length are multiplied together."""
+
+    def __init__(self, lengths: NDArray[np.intp]) -> None:
+        self.lengths, self.starts = lengths, np.cumsum(lengths) - lengths
+        firsts = np.flatnonzero(np.diff(lengths, prepend=0))
+        ends = [*self.starts[firsts[1:]].tolist(), int(lengths.sum())]
+        self._runs = list(zip(self.starts[firsts].tolist(), ends, lengths[firsts].tolist(), strict=True))
+
+    def products(self, one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The scalar product of each row of the one with that of the other."""
+        return np.concatenate(
+            [
+                np.vecdot(one[start:end].reshape(-1, length), other[start:end].reshape(-1, length))
+                for start, end, length in self._runs
+            ]
+        )
+
+    def spread(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """A value a row, in each of its places."""
+        return np.repeat(values, self.lengths)
+
+
+def _standardised(
+    values: NDArray[np.float64], weights: NDArray[np.float64], name: str, rows: _Rows | None = None
+) -> NDArray[np.float64]:
+    """The values of each row with mean 0 and sum of squares 1, both weighted; `rows` None is one row."""
+    rows = _Rows(np.array([len(values)])) if rows is None else rows
+    low, high = np.minimum.reduceat(values, rows.starts), np.maximum.reduceat(values, rows.starts)
+    if (low == high).any():
         raise UndefinedMetric(f"constant {name}: a correlation needs two different values")
     # Onto 0..1 first: the squares of values that differ by very little would all be 0.
-    unit = (values - low) / (high - low)
-    centred = unit - (weights @ unit) / weights.sum()
-    return np.asarray(centred / math.sqrt((weights * centred) @ centred))
+    unit = (values - rows.spread(low)) / rows.spread(high - low)
+    mean = rows.products(weights, unit) / np.add.reduceat(weights, rows.starts)
+    centred = unit - rows.spread(mean)
+    return np.asarray(centred / rows.spread(np.sqrt(rows.products(weights * centred, centred))))

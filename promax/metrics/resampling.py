@@ -6,16 +6,19 @@ pair names the two groups it touches, its units (`promax.data.groups.resampling_
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from promax.metrics.metric import Metric, Statistic, Target, UndefinedMetric
+from promax.metrics.metric import Batched, Metric, Statistic, Target, UndefinedMetric
 
 MAX_UNDEFINED = 0.05
 """Largest share of replicates without a value; more, and those with one are no fair sample."""
+
+BLOCK_ENTRIES = 2**16
+"""Weights drawn at once: 512 KiB, which stay near the processor while metrics are computed on them."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,11 @@ def bootstrap_weights(units: NDArray[np.int64], replicates: int, seed: int) -> I
     >>> [weights.tolist() for weights in bootstrap_weights(units, replicates=3, seed=1)]
     [[1.0, 1.0, 1.0], [0.0, 2.0, 0.0], [2.0, 0.0, 0.0]]
     """
+    return (weights for block in _blocks(units, replicates, seed) for weights in block)
+
+
+def _blocks(units: NDArray[np.int64], replicates: int, seed: int) -> Iterator[NDArray[np.float64]]:
+    """What `bootstrap_weights` yields, many at once: (r, n)."""
     if units.ndim != 2 or units.shape[1] != 2:
         raise ValueError(f"units of shape {units.shape}: must be (n, 2)")
     if replicates < 1:
@@ -71,12 +79,17 @@ def bootstrap_weights(units: NDArray[np.int64], replicates: int, seed: int) -> I
 def _draws(
     first: NDArray[np.intp], second: NDArray[np.intp], groups: int, replicates: int, seed: int
 ) -> Iterator[NDArray[np.float64]]:
-    # Apart from bootstrap_weights, which would otherwise refuse its arguments only at the first draw.
+    # Apart from _blocks, which would otherwise refuse its arguments only at the first draw.
     random = np.random.default_rng(seed)
     within = first == second
-    for _ in range(replicates):
-        drawn = np.bincount(random.integers(groups, size=groups), minlength=groups).astype(np.float64)
-        yield drawn[first] * np.where(within, 1.0, drawn[second])
+    most = max(1, BLOCK_ENTRIES // max(groups, len(first)))
+    for start in range(0, replicates, most):
+        count = min(most, replicates - start)
+        # One replicate after the other, as if each were drawn by itself.
+        rows = random.integers(groups, size=(count, groups)) + groups * np.arange(count)[:, np.newaxis]
+        drawn = np.bincount(rows.ravel(), minlength=count * groups).reshape(count, groups).astype(np.float64)
+        # Not drawn[:, first], which numpy lays out by columns: slow to go through, and summed in another order.
+        yield np.take(drawn, first, axis=1) * np.where(within, 1.0, np.take(drawn, second, axis=1))
 
 
 def bootstrap(statistic: Statistic, units: NDArray[np.int64], replicates: int, seed: int) -> NDArray[np.float64]:
@@ -96,17 +109,53 @@ def bootstrap(statistic: Statistic, units: NDArray[np.int64], replicates: int, s
     >>> samples.shape, round(statistic(np.ones(40)), 3)
     ((200,), 0.7)
     """
-    values: list[float] = []
-    reason = ""
-    for weights in bootstrap_weights(units, replicates, seed):
-        try:
-            values.append(statistic(weights))
-        except UndefinedMetric as error:
-            reason = str(error)
-    undefined = replicates - len(values)
-    if undefined > MAX_UNDEFINED * replicates:
-        raise UndefinedMetric(f"undefined in {undefined} of {replicates} resamples: {reason}")
-    return np.array(values)
+    found = bootstrap_all({"": statistic}, units, replicates, seed)[""]
+    if isinstance(found, UndefinedMetric):
+        raise found
+    return found
+
+
+def bootstrap_all(
+    statistics: Mapping[str, Statistic], units: NDArray[np.int64], replicates: int, seed: int
+) -> dict[str, NDArray[np.float64] | UndefinedMetric]:
+    """What `bootstrap` gives for each of the statistics, or raises: drawn once, so that they share the resamples.
+
+    Raises:
+        ValueError: as `bootstrap_weights`.
+    """
+    values: dict[str, list[NDArray[np.float64]]] = {name: [] for name in statistics}
+    reasons: dict[str, str] = {}
+    try:
+        for weights in _blocks(units, replicates, seed):
+            for name, statistic in statistics.items():
+                values[name].append(_defined(statistic, weights, name, reasons))
+    except UndefinedMetric as reason:
+        return dict.fromkeys(statistics, reason)
+    found: dict[str, NDArray[np.float64] | UndefinedMetric] = {}
+    for name, parts in values.items():
+        found[name] = samples = np.concatenate(parts)
+        undefined = replicates - len(samples)
+        if undefined > MAX_UNDEFINED * replicates:
+            found[name] = UndefinedMetric(f"undefined in {undefined} of {replicates} resamples: {reasons[name]}")
+    return found
+
+
+def _defined(
+    statistic: Statistic, weights: NDArray[np.float64], name: str, reasons: dict[str, str]
+) -> NDArray[np.float64]:
+    """The values of those rows of `weights` that have one; to `reasons` goes why the last of the others has none."""
+    try:
+        return (
+            statistic.many(weights)
+            if isinstance(statistic, Batched)
+            else np.array([statistic(each) for each in weights])
+        )
+    except UndefinedMetric as reason:
+        if len(weights) == 1:
+            reasons[name] = str(reason)
+            return np.empty(0)
+    halves = np.array_split(weights, 2)
+    return np.concatenate([_defined(statistic, half, name, reasons) for half in halves])
 
 
 def interval(samples: NDArray[np.float64], confidence: float) -> Interval:
@@ -157,8 +206,6 @@ def paired_difference(
     """
     of_a, of_b = metric.prepare(scores_a, target), metric.prepare(scores_b, target)
 
-    def difference(weights: NDArray[np.float64]) -> float:
-        return of_b(weights) - of_a(weights)
-
+    difference = Batched(lambda weights: of_b.many(weights) - of_a.many(weights))
     estimate = difference(np.ones(len(target)))
     return Difference(estimate, interval(bootstrap(difference, units, replicates, seed), confidence))

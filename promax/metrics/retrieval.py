@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from promax.metrics.metric import UndefinedMetric, checked_weights
+from promax.metrics.metric import Batched, UndefinedMetric, checked_weights
 
 TIE = 1e-6
 """Cosines this close are tied: a float32 product of 384 terms is right to about 1e-7, and depends on its block."""
@@ -58,8 +58,8 @@ def retrieval_ranks(embeddings: NDArray[np.floating[Any]], links: NDArray[np.int
 def recall_at(ranks: NDArray[np.int64], k: int, weights: NDArray[np.float64] | None = None) -> float:
     """Share of the ranks that are at most `k`: how often the partner is among the first k.
 
-    For an interval, `bootstrap(lambda weights: recall_at(ranks, k, weights), np.tile(units, (2, 1)), ...)` with the
-    units of the positive pairs, once for each direction.
+    For an interval, `bootstrap(prepare_recall(ranks, k), np.tile(units, (2, 1)), ...)` with the units of the positive
+    pairs, once for each direction.
 
     Raises:
         UndefinedMetric: no ranks, or no weight on any.
@@ -68,10 +68,15 @@ def recall_at(ranks: NDArray[np.int64], k: int, weights: NDArray[np.float64] | N
     >>> recall_at(np.array([1, 3, 7, 2]), k=2)
     0.5
     """
+    return prepare_recall(ranks, k)(checked_weights(weights, len(ranks)))
+
+
+def prepare_recall(ranks: NDArray[np.int64], k: int) -> Batched:
+    """`recall_at` as a function of the weights alone."""
     if k < 1:
         raise ValueError(f"k={k}: must be at least 1")
     _check_ranks(ranks)
-    return _mean(ranks <= k, weights)
+    return _prepared_mean(ranks <= k)
 
 
 def mean_reciprocal_rank(ranks: NDArray[np.int64], weights: NDArray[np.float64] | None = None) -> float:
@@ -84,15 +89,22 @@ def mean_reciprocal_rank(ranks: NDArray[np.int64], weights: NDArray[np.float64] 
     >>> mean_reciprocal_rank(np.array([1, 2, 4]))
     0.5833333333333334
     """
+    return prepare_reciprocal_rank(ranks)(checked_weights(weights, len(ranks)))
+
+
+def prepare_reciprocal_rank(ranks: NDArray[np.int64]) -> Batched:
+    """`mean_reciprocal_rank` as a function of the weights alone."""
     _check_ranks(ranks)
-    return _mean(1 / ranks, weights)
+    return _prepared_mean(1 / ranks)
 
 
-def _mean(values: NDArray[Any], weights: NDArray[np.float64] | None) -> float:
-    weights = checked_weights(weights, len(values))
-    if not weights.any():
-        raise UndefinedMetric("no positive pairs: there is no partner to find")
-    return float(weights @ values / weights.sum())
+def _prepared_mean(values: NDArray[Any]) -> Batched:
+    def means(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        if not weights.any(axis=-1).all():
+            raise UndefinedMetric("no positive pairs: there is no partner to find")
+        return np.asarray(np.vecdot(weights, values) / weights.sum(axis=-1))
+
+    return Batched(means)
 
 
 def _check_ranks(ranks: NDArray[np.int64]) -> None:

@@ -19,8 +19,7 @@ from promax.packed import anatomy
 from promax.packed.layout import Layout, lay_out
 from promax.packed.noise import Noise
 from promax.packed.ops import Dropper, adapted, attention, drop_add
-
-_TOKENIZED_AT_ONCE = 256
+from promax.packed.tokens import tokenize
 
 
 class Packed:
@@ -53,13 +52,8 @@ class Packed:
         ]
 
     def tokenize(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
-        """Token ids of each text, by the encoder's own preprocessing, cut at its `max_seq_length`."""
-        found: list[NDArray[np.int64]] = []
-        for start in range(0, len(texts), _TOKENIZED_AT_ONCE):
-            features = self._encoder.preprocess(list(texts[start : start + _TOKENIZED_AT_ONCE]))
-            ids, mask = features["input_ids"].numpy(), features["attention_mask"].numpy().astype(bool)
-            found += [row[kept] for row, kept in zip(ids, mask, strict=True)]
-        return found
+        """Token ids of each text; see `promax.packed.tokens`."""
+        return tokenize(self._encoder, texts)
 
     def embed(self, texts: Sequence[NDArray[np.int64]], noise: Noise | None = None) -> Tensor:
         """Sentence embeddings (texts, d), float32, of texts given as token ids; with dropout where there is noise."""

@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -55,11 +55,12 @@ class DatasetRecord:
 class Run:
     """An open run. Every method writes at once and raises `TrackingError` where the store can't be written to.
 
-    Credentials of URIs in parameters, tags and texts are masked.
+    Credentials of URIs in parameters, tags and texts are masked. `pictures` says whether it is to have figures.
     """
 
     store: Store
     run_id: str
+    pictures: bool = True
 
     def log_params(self, params: Mapping[str, object]) -> None:
         """Write parameters; they can't be changed afterwards.
@@ -143,6 +144,8 @@ def start_run(
     params: Mapping[str, object],
     tags: Mapping[str, object],
     parent: str | None = None,
+    *,
+    pictures: bool = True,
 ) -> Iterator[Run]:
     """A run under the MLflow experiment `study`, open for the length of a `with` block.
 
@@ -157,7 +160,8 @@ def start_run(
     """
     with termination_raises():
         sweep_dead_runs(store)
-        run = create_run(store, study, name, {**tags, **({PARENT_TAG: parent} if parent else {})})
+        created = create_run(store, study, name, {**tags, **({PARENT_TAG: parent} if parent else {})})
+        run = replace(created, pictures=pictures)
         try:
             run.log_params(params)
             yield run

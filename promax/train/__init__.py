@@ -48,6 +48,7 @@ def fit(
     dev_score: Callable[[], dict[str, float]],
     on_epoch: Callable[[EpochRecord], None],
     precision: str = "auto",
+    label: str | None = None,
 ) -> FitReport:
     """Train `encoder` in place on its own device; it ends in evaluation mode.
 
@@ -66,6 +67,7 @@ def fit(
         dev_score: dev metrics of the encoder as it is; called after each epoch.
         on_epoch: told of each epoch, after `dev_score`.
         precision: of the packed engine, "auto", "fp32" or "bf16".
+        label: what the line of each epoch begins with; with one, no bar is shown.
 
     Raises:
         ConfigError: as `plan_for`; a `select_by` that dev doesn't have; an unknown engine.
@@ -87,7 +89,7 @@ def fit(
     against = reasons_against(encoder) if engine == "packed" else []
     if against:
         _logger.info("engine=packed can't take this encoder, so engine=reference does: %s", "; ".join(against))
-    with Course(encoder, plan, cfg, dev_score, on_epoch) as course:
+    with Course(encoder, plan, cfg, dev_score, on_epoch, label) as course:
         if engine == "packed" and not against:
             dtype = resolve(precision, encoder.device)
             used = f"packed {'bf16' if dtype.itemsize == 2 else 'fp32'}"

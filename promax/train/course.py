@@ -68,6 +68,7 @@ class Course:
         cfg: how the best epoch is chosen, and when to stop.
         dev_score: dev metrics of the encoder as it is; called at each epoch's end.
         on_epoch: told of each epoch after it was scored.
+        label: what to begin the line of an epoch with; such a run shows no bar, as it shares its terminal with others.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Course:
         cfg: OptimConfig,
         dev_score: Callable[[], dict[str, float]],
         on_epoch: Callable[[EpochRecord], None],
+        label: str | None = None,
     ) -> None:
         self.best = BestState()
         self.stopped = False
@@ -86,8 +88,8 @@ class Course:
         self._losses: list[float] = []
         self._epochs: list[EpochRecord] = []
         self._seen: dict[int, int] = {}
-        self._started = time.perf_counter()
-        self._progress = _Progress(plan)
+        self._started = self._epoch_began = time.perf_counter()
+        self._progress = _Progress(plan, label)
 
     def __enter__(self) -> Course:
         return self
@@ -98,6 +100,7 @@ class Course:
     def watch(self, optimizer: Optimizer) -> None:
         """To be called once, before the first step, with the optimizer that will take the steps."""
         self._witness.watch(optimizer)
+        self._epoch_began = time.perf_counter()
 
     def after_step(self, rows: NDArray[np.int64], loss: float) -> None:
         """To be called after each optimizer step, with the rows it was taken on and their loss.
@@ -123,6 +126,7 @@ class Course:
             self._end_epoch(step)
 
     def _end_epoch(self, step: int) -> None:
+        seconds = time.perf_counter() - self._epoch_began
         epoch = len(self._epochs) + 1
         dev = self._dev_score()
         score = dev.get(self._cfg.select_by, math.nan)
@@ -138,11 +142,13 @@ class Course:
             loss=float(np.mean(self._losses[begin:])),
             lr=self._witness.lrs[-1] if self._witness.lrs else math.nan,
             dev=dev,
+            seconds=seconds,
         )
         self._epochs.append(record)
         self.stopped = self._out_of_patience(epoch)
         self._progress.epoch(record, f"{self._cfg.select_by} {score:.4f}, best {self.best.score:.4f}")
         self._on_epoch(record)
+        self._epoch_began = time.perf_counter()
 
     def _out_of_patience(self, epoch: int) -> bool:
         """Whether the epochs without a better one are enough, counting those of the last phase alone.
@@ -176,13 +182,15 @@ class Course:
 class _Progress:
     """Progress on stderr: a bar with the time left on a terminal, else a line an epoch."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, label: str | None) -> None:
+        self._label = "" if label is None else f"{label}, "
         self._epochs = len(plan.epoch_ends)
         self._steps = plan.steps
         self._best = ""
         self._started = time.perf_counter()
-        # disable=None: no bar where stderr is not a terminal.
-        self._bar = tqdm(total=plan.steps, desc=f"epoch 1/{self._epochs}", unit="step", file=sys.stderr, disable=None)
+        # None: no bar where stderr is not a terminal.
+        off = None if label is None else True
+        self._bar = tqdm(total=plan.steps, desc=f"epoch 1/{self._epochs}", unit="step", file=sys.stderr, disable=off)
 
     def step(self, loss: float) -> None:
         self._bar.set_postfix_str(f"loss {loss:.4f}{self._best}", refresh=False)
@@ -196,7 +204,7 @@ class _Progress:
         left = (time.perf_counter() - self._started) * (self._steps / record.step - 1)
         phase = "" if record.phase is None else f", phase {record.phase}"
         print(
-            f"epoch {record.epoch}/{self._epochs}{phase}: loss {record.loss:.4f}, dev {dev}, "
+            f"{self._label}epoch {record.epoch}/{self._epochs}{phase}: loss {record.loss:.4f}, dev {dev}, "
             f"{tqdm.format_interval(left)} left",
             file=sys.stderr,
             flush=True,

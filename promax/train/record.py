@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -11,7 +11,7 @@ class EpochRecord:
 
     `epoch` counts from 1 over the whole run, phases included. `step` is the number of optimizer
     steps done so far, `loss` the mean training loss over the epoch's steps, `lr` the learning rate
-    read from the optimizer at the epoch's last step, `dev` the dev metrics after it.
+    read from the optimizer at the epoch's last step, `dev` the dev metrics after it. `seconds` are those of its steps.
     """
 
     epoch: int
@@ -20,6 +20,7 @@ class EpochRecord:
     loss: float
     lr: float
     dev: dict[str, float]
+    seconds: float = field(default=0.0, compare=False)
 
 
 @dataclass(frozen=True)
