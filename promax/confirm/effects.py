@@ -146,7 +146,8 @@ def gather(
     def by_cell(columns: NDArray[np.float64]) -> NDArray[np.float64]:
         # The baseline is one run, and the same one beside every seed.
         repeated = np.repeat(columns[..., -1:], seeds, axis=-1)
-        return np.concatenate([columns[..., :-1], repeated], axis=-1).reshape(*columns.shape[:-1], -1, seeds)
+        shape = (*columns.shape[:-1], len(cells) + 1, seeds)
+        return np.concatenate([columns[..., :-1], repeated], axis=-1).reshape(shape)
 
     return Evidence(by_cell(np.array(values)), by_cell(groups), by_cell(couples))
 
