@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import math
 
 import numpy as np
@@ -71,17 +70,33 @@ def test_independent_pairs_give_the_two_way_analysis_of_variance() -> None:
 
 @pytest.mark.parametrize("metric", [spearman, roc_auc, pr_auc], ids=lambda metric: metric.__name__)
 def test_pairs_that_share_a_group_are_counted_once(metric: Metric) -> None:
-    scores, baseline, positive, units = study(n=60)
-    units = units % 12  # so that several pairs join the same two groups
+    _, baseline, positive, units = study(n=100)
+    units[:20] = units[20:40]  # several pairs between the same two groups
     target = positive if metric is not spearman else positive.astype(np.float64)
-    found = effect(gather(metric, scores, baseline, target, units), [0, 0, 0, 0, 1])
-    # Oracle: the definition (Aronow, Samii & Assenova 2015, equation 4), every couple of pairs looked at.
+    found = effect(gather(metric, np.stack([[baseline] * 2]), baseline, target, units), [0, 1])
+    # Oracle: the definition (Aronow, Samii & Assenova 2015, equation 4), every couple of pairs looked at; influences
+    # less their class's mean, over the share of the class that has no group in common with the pair.
+    together = np.array([[bool(set(a) & set(b)) for a in units.tolist()] for b in units.tolist()])
     influence = metric.influence(baseline, target)
-    together = [bool(set(a) & set(b)) for a, b in itertools.product(units.tolist(), repeat=2)]
-    variance = np.outer(influence, influence).ravel() @ together * 12 / 11
+    for rows in (positive, ~positive):
+        groups = len(np.unique(units[rows]))
+        influence[rows] -= influence[rows].mean()
+        influence[rows] *= np.sqrt(1 - 1 / groups) / (1 - together[np.ix_(rows, rows)].mean(axis=1))
+    variance = influence @ together @ influence
     assert variance > 0
     assert found.spread.tickets == pytest.approx(variance)
     assert (found.spread.seeds, found.spread.both) == (0, 0)
+
+
+def test_unequal_groups_give_the_jackknife() -> None:
+    # Groups of 1 to 8 pairs, and every pair inside one: leave out a group, take the mean, as MacKinnon, Nielsen & Webb
+    # (2023), equation 14, from means recomputed without any influence.
+    scores = np.random.default_rng(8).normal(size=36)
+    group = np.repeat(np.arange(8), np.arange(1, 9))
+    units = np.column_stack([group, group])
+    found = effect(gather(mean_score, np.zeros((1, 2, 36)), scores, np.zeros(36), units), [0, 1])
+    left = np.array([scores[group != each].mean() for each in range(8)])
+    assert found.spread.error**2 == pytest.approx(7 / 8 * ((left - scores.mean()) ** 2).sum())
 
 
 def test_independent_pairs_give_delongs_variance() -> None:
@@ -95,8 +110,7 @@ def test_independent_pairs_give_delongs_variance() -> None:
         components.append((wins.mean(axis=1), wins.mean(axis=0)))
     (a10, a01), (b10, b01) = components
     variance = (a10 - b10).var(ddof=1) / 50 + (a01 - b01).var(ddof=1) / 50
-    # Theirs divides by 49 in each class of 50, ours by 99 of 100 pairs.
-    assert found.spread.error**2 == pytest.approx(variance * (49 / 50) / (99 / 100))
+    assert found.spread.error**2 == pytest.approx(variance)
 
 
 def test_groups_of_pairs_give_the_variance_of_their_means() -> None:
@@ -156,6 +170,25 @@ def _numbers(found: Effect) -> list[float]:
 
 def _parts(spread: Spread) -> tuple[float, ...]:
     return dataclasses.astuple(spread)
+
+
+def test_a_mean_between_bounds_is_held_against_them_in_log_odds() -> None:
+    groups = np.zeros((30, 2, 3))
+    groups[:, 1] = 0.01
+    close = Evidence(np.full((2, 3), 0.95), groups, np.zeros((0, 2, 3)), bounds=(0.0, 1.0))
+    found = effect(close, [0, 1], against=0.8)
+    error, t = math.sqrt(30 * 0.01**2), scipy.stats.t.ppf(0.975, 29)
+    # The delta method: the standard error of log odds is that of the value over p (1 - p).
+    reach = t * error / (0.95 * 0.05)
+    assert found.interval.low == pytest.approx(1 / (1 + 0.05 / 0.95 * math.exp(reach)))
+    assert found.interval.high == pytest.approx(1 / (1 + 0.05 / 0.95 * math.exp(-reach)))
+    assert found.interval.high < 1
+    # p is 5 % at the ends of the interval, here as for every contrast.
+    for end in (found.interval.low, found.interval.high):
+        assert effect(close, [0, 1], against=end).p == pytest.approx(0.05)
+    # What no scoring can reach is refuted without doubt; a difference has no bounds to mind.
+    assert effect(close, [0, 1], against=1.0).p == 0
+    assert effect(close, [1, -1]).interval.high == pytest.approx(t * error)
 
 
 def test_runs_that_are_the_same_differ_by_nothing() -> None:
@@ -280,7 +313,9 @@ def test_what_is_refused() -> None:
         r"must be \(K, S, n\), \(n,\) and \(n, 2\)$",
     ):
         gather(roc_auc, scores, baseline[1:], positive, units)
-    with pytest.raises(UndefinedMetric, match=r"^too few groups of tickets to know their spread: 1, at least 2"):
+    with pytest.raises(
+        UndefinedMetric, match=r"^too few groups of tickets to know their spread: a pair shares one with"
+    ):
         gather(roc_auc, scores, baseline, positive, 0 * units)
     with pytest.raises(UndefinedMetric, match=r"^one class only: 0 of 40 pairs are positive$"):
         gather(roc_auc, scores, baseline, positive & False, units)
