@@ -35,8 +35,8 @@ COMMON, OWN = 0.22, 0.10
 # Separation of the classes for the baseline, in standard deviations of the difference of a positive and a negative
 # pair: an area of Phi(1.45) = 0.927, so a Spearman of 0.74 on balanced labels, as on AskUbuntu titles.
 SEPARATION = 1.4538
-# One-sided: a positive pair is at most, a negative at least so many standard deviations on the wrong side of its class's
-# mean; and the separation, less than the other since what is left of the classes overlaps less.
+# One-sided: no pair is further than this from its class's mean on the wrong side, in standard deviations; and the
+# separation, smaller since what is left of the classes overlaps less.
 ONE_SIDED, ONE_SIDED_SEPARATION = 1.3, 0.9
 
 
@@ -79,7 +79,7 @@ class Study:
 
 @dataclass(frozen=True)
 class Law:
-    """The law of a cell's scores given the seed's standard normal deviate: label * (separation + seed * deviate) + noise."""
+    """The law of a cell's scores: label * (separation + seed * a standard normal deviate of the run) + noise."""
 
     separation: float
     seed: float
@@ -94,9 +94,7 @@ def draw(scenario: Scenario, random: np.random.Generator) -> Study:
     def field(*shape: int) -> Floats:
         of_ticket = random.normal(scale=math.sqrt(TICKET_SHARE / 2), size=(*shape, len(problem_of)))
         of_problem = random.normal(scale=math.sqrt(scenario.problem_share / 2), size=(*shape, problem_of.max() + 1))
-        alone = random.normal(
-            scale=math.sqrt(1 - TICKET_SHARE - scenario.problem_share), size=(*shape, len(tickets))
-        )
+        alone = random.normal(scale=math.sqrt(1 - TICKET_SHARE - scenario.problem_share), size=(*shape, len(tickets)))
         sides = (of_ticket[..., tickets[:, side]] + of_problem[..., problems[:, side]] for side in (0, 1))
         return np.asarray(sum(sides) + alone)
 
@@ -180,7 +178,7 @@ def _counts(scenario: Scenario) -> dict[float, int]:
 
 @cache
 def _laws(scenario: Scenario) -> tuple[Law, ...]:
-    """Of the baseline and the four cells: the separations whose true Spearman is the baseline's and the gains above it."""
+    """Of the baseline and the four cells, with separations that give the cells their true gains in Spearman."""
     # The area of two normal classes is Phi(separation / s); its derivative turns seed_sd into a separation's spread.
     s = math.sqrt(variance(scenario, 0) + variance(scenario, 1))
     area = ONE_SIDED_SEPARATION if scenario.labels == "one-sided" else SEPARATION
@@ -199,10 +197,8 @@ def _laws(scenario: Scenario) -> tuple[Law, ...]:
     return base, *(solved(gain) for gain in scenario.gains)
 
 
-def _pairs(
-    scenario: Scenario, random: np.random.Generator
-) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:
-    """Tickets (n, 2) of the pairs, the problem of each ticket, and the labels; a third too many where some are refused."""
+def _pairs(scenario: Scenario, random: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:
+    """Tickets (n, 2) of the pairs, the problem of each ticket, and the labels; half too many where some are refused."""
     sizes = random.choice(list(SIZES), p=list(SIZES.values()), size=scenario.problems)
     first = np.cumsum(sizes) - sizes
     problem_of = np.repeat(np.arange(scenario.problems), sizes)
@@ -236,7 +232,9 @@ def _between(
     pairs = random.choice(known, size=(count, 2))
     if not scenario.joined:
         # Problems 2 i and 2 i + 1 belong together; the known tickets of a problem are next to each other.
-        first, last = (np.searchsorted(problem_of[known], problem_of[pairs[:, 0]] ^ 1, side) for side in ("left", "right"))
+        first, last = (
+            np.searchsorted(problem_of[known], problem_of[pairs[:, 0]] ^ 1, side) for side in ("left", "right")
+        )
         pairs, first, last = (each[last > first] for each in (pairs, first, last))
         pairs[:, 1] = known[random.integers(first, last)]
     pairs = np.sort(pairs[problem_of[pairs[:, 0]] != problem_of[pairs[:, 1]]], axis=1)

@@ -37,7 +37,9 @@ def bca_interval(differences: Floats, confidence: float = 0.95) -> tuple[Floats,
     # As scipy counts: half of what equals the estimate is below it.
     tolerance = 1e-12 * np.abs(differences).max(axis=1, keepdims=True)
     share = chance[order]
-    below = (share * (means < found - tolerance)).sum(axis=1) + (share * (abs(means - found) <= tolerance)).sum(axis=1) / 2
+    below = (share * (means < found - tolerance)).sum(axis=1) + (share * (abs(means - found) <= tolerance)).sum(
+        axis=1
+    ) / 2
     bias = ndtri(below)
     # Jackknife means differ from the mean by -(d - mean) / (S - 1), so the acceleration is the skewness / 6 sqrt(S).
     centred = differences - found
@@ -53,7 +55,7 @@ def bca_interval(differences: Floats, confidence: float = 0.95) -> tuple[Floats,
 
 
 def sign_flip(differences: Floats) -> tuple[Floats, Floats]:
-    """The two-sided and the one-sided p of each row (studies, S): the share of all 2^S signings with as large a mean."""
+    """The two- and the one-sided p of each row (studies, S): of all 2^S signings, the share with as large a mean."""
     signs = np.array(list(itertools.product((-1, 1), repeat=differences.shape[1])))
     means, found = differences @ signs.T, differences.sum(axis=1, keepdims=True)
     tolerance = 1e-12 * np.abs(differences).sum(axis=1, keepdims=True)
@@ -85,7 +87,12 @@ def verdicts(differences: Floats) -> dict[str, NDArray[np.bool_]]:
 
 
 def resampled(
-    metric: Metric[Any], cells: Floats, baseline: Floats, target: NDArray[Any], units: NDArray[np.int64], replicates: int
+    metric: Metric[Any],
+    cells: Floats,
+    baseline: Floats,
+    target: NDArray[Any],
+    units: NDArray[np.int64],
+    replicates: int,
 ) -> Floats:
     """The metric (replicates, K+1, S) of every run in resamples of the groups of tickets, one resample for all runs."""
     runs = [metric.prepare(run, target) for run in (*cells.reshape(-1, cells.shape[2]), baseline)]

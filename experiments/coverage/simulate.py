@@ -21,30 +21,30 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from population import Floats, Scenario, Study, draw, truth
 from protocols import bootstrap_intervals, resampled, verdicts
 from scipy.special import ndtri, stdtrit
 from tqdm import tqdm
 
 from promax.confirm.effects import Effect, Evidence, Spread, effect, gather, holm
+from promax.confirm.evidence import spread_of
 from promax.metrics import Metric, pr_auc, roc_auc, spearman
 
 CHUNK = 250
-BOOTSTRAPPED, REPLICATES = 400, 300
+REPLICATES = 300
 # Cells: before, rate alone, epochs alone, after; then the baseline.
 CONTRASTS = {
-    "fix": (-1.0, 0.0, 0.0, 1.0, 0.0),
-    "rate": (-0.5, 0.5, -0.5, 0.5, 0.0),
-    "interaction": (1.0, -1.0, -1.0, 1.0, 0.0),
-    "after less baseline": (0.0, 0.0, 0.0, 1.0, -1.0),
-    "after": (0.0, 0.0, 0.0, 1.0, 0.0),
-    "fix relative to before": (-1.05, 0.0, 0.0, 1.0, 0.0),
+    "fix": np.array([-1.0, 0.0, 0.0, 1.0, 0.0]),
+    "rate": np.array([-0.5, 0.5, -0.5, 0.5, 0.0]),
+    "interaction": np.array([1.0, -1.0, -1.0, 1.0, 0.0]),
+    "after less baseline": np.array([0.0, 0.0, 0.0, 1.0, -1.0]),
+    "after": np.array([0.0, 0.0, 0.0, 1.0, 0.0]),
+    "fix relative to before": np.array([-1.05, 0.0, 0.0, 1.0, 0.0]),
 }
 CLAIMS = {
     **{name: CONTRASTS[name] for name in ("fix", "rate", "interaction")},
-    "epochs": (-0.5, -0.5, 0.5, 0.5, 0.0),
-    **{f"cell {cell} less baseline": tuple(float(i == cell) for i in range(4)) + (-1.0,) for cell in range(4)},
+    "epochs": np.array([-0.5, -0.5, 0.5, 0.5, 0.0]),
+    **{f"cell {cell} less baseline": np.append(np.eye(4)[cell], -1.0) for cell in range(4)},
 }
 ALPHAS = (0.0025, 0.005, 0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8)
 
@@ -53,26 +53,27 @@ COVERAGE = (
     Scenario("balanced, 1,000 pairs"),
     Scenario("effects, 1,000 pairs", gains=EFFECTS),
     Scenario("balanced, 3,000 pairs", pairs=3000, problems=614),
-    Scenario("balanced, 300 pairs", pairs=300, problems=62),
-    Scenario("thin 300 pairs", pairs=300, problems=150),
-    Scenario("few positives, 68 of 310", pairs=310, problems=64, share=68 / 310),
+    Scenario("balanced, 300 pairs", pairs=300, problems=150),
+    Scenario("few positives, 68 of 310", pairs=310, problems=110, share=68 / 310),
     Scenario("rounded scores", rounding=0.067),
     Scenario("graded labels", labels="graded", linked=False, problem_share=0.0),
     Scenario("one-sided labels", labels="one-sided", problems=300, gains=EFFECTS),
-    Scenario("few positives, problems partly unknown", pairs=310, problems=64, share=68 / 310, linked=False),
+    Scenario("problems partly unknown", linked=False),
     Scenario("small components", joined=False, problems=300),
     Scenario("3 seeds", seeds=3),
     Scenario("10 seeds", seeds=10),
     Scenario("seeds dominate", seed_sd=0.02),
     Scenario("seeds change pairs only", seed_sd=0.0, seed_noise=0.3),
     Scenario("seeds change nothing", seed_sd=0.0, seed_noise=0.0),
+    # Harder than asked for: problems with up to 21 of the 150 positive pairs, and 24 groups' worth of them.
+    Scenario("300 pairs, crowded in 50 groups", pairs=300, problems=62),
 )
 REGIMES = {
     "both sources": Scenario("power, both sources"),
-    "seeds dominate": Scenario("power, seeds dominate", seed_sd=0.015, pairs=3000, problems=614),
+    "seeds dominate": Scenario("power, seeds dominate", seed_sd=0.015),
     "tickets dominate": Scenario("power, tickets dominate", seed_sd=0.001),
 }
-GAINS = (0.0, 0.0025, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03)
+GAINS = (0.0, 0.005, 0.01, 0.015, 0.02, 0.03)
 
 
 def power_scenarios(regime: Scenario) -> list[Scenario]:
@@ -81,7 +82,8 @@ def power_scenarios(regime: Scenario) -> list[Scenario]:
 
 
 def metrics_of(scenario: Scenario) -> list[Metric[Any]]:
-    return [spearman] if scenario.labels == "graded" else [spearman, roc_auc, pr_auc]
+    """ROC-AUC is left out: on 0/1 labels its intervals are Spearman's (tests/confirm/test_effects.py)."""
+    return [spearman] if scenario.labels == "graded" else [spearman, pr_auc]
 
 
 def evidence(study: Study, metric: Metric[Any]) -> Evidence:
@@ -105,7 +107,7 @@ def coverage_chunk(scenario: Scenario, chunk: int, count: int = CHUNK) -> dict[s
         for metric in metrics_of(scenario):
             found = evidence(study, metric)
             for name, weights in CONTRASTS.items():
-                true = float(np.array(weights) @ truths[metric.__name__])
+                true = float(weights @ truths[metric.__name__])
                 _add(tallies.setdefault(f"{metric.__name__}: {name}", {}), _tally(effect(found, weights), true))
             if metric is spearman:
                 confirmed += confirms(found)
@@ -114,9 +116,9 @@ def coverage_chunk(scenario: Scenario, chunk: int, count: int = CHUNK) -> dict[s
 
 def confirms(found: Evidence) -> bool:
     """Whether any claim of the study, adjusted for all of them, is CONFIRMED."""
-    effects = [effect(found, weights) for weights in CLAIMS.values()]
-    adjusted = holm([each.p for each in effects])
-    return any(each.estimate > 0 and p <= 0.05 for each, p in zip(effects, adjusted, strict=True))
+    estimates = {name: float(weights @ found.means) for name, weights in CLAIMS.items()}
+    p_values = [spread_of(found, weights).chance(abs(estimates[name])) for name, weights in CLAIMS.items()]
+    return bool((holm(p_values) <= 0.05)[[estimate > 0 for estimate in estimates.values()]].any())
 
 
 def _tally(found: Effect, true: float) -> dict[str, float]:
@@ -149,10 +151,10 @@ def bootstrap_chunk(scenario: Scenario, chunk: int, count: int) -> dict[str, Any
         found = evidence(study, roc_auc)
         samples = resampled(roc_auc, study.cells, study.baseline, study.positive, study.units, REPLICATES)
         pairs = np.arange(len(study.label))
-        unclustered = evidence(replace_units(study, np.column_stack([pairs, pairs])), roc_auc)
+        unclustered = evidence(replace(study, units=np.column_stack([pairs, pairs])), roc_auc)
         for name, weights in CONTRASTS.items():
-            true = float(np.array(weights) @ truths)
-            intervals = bootstrap_intervals(found.values, samples, np.array(weights))
+            true = float(weights @ truths)
+            intervals = bootstrap_intervals(found.values, samples, weights)
             for title, each in (("promax", found), ("pairs taken as independent", unclustered)):
                 interval = effect(each, weights).interval
                 intervals[title] = (interval.low, interval.high)
@@ -164,15 +166,10 @@ def bootstrap_chunk(scenario: Scenario, chunk: int, count: int) -> dict[str, Any
     return {"studies": count, "tallies": tallies}
 
 
-def replace_units(study: Study, units: NDArray[np.int64]) -> Study:
-    return replace(study, units=units)
-
-
 def power_chunk(scenario: Scenario, chunk: int, count: int = CHUNK) -> dict[str, Any]:
     """How often the fix and the win over the baseline are confirmed: by promax at many levels, and as published."""
     tallies: dict[str, dict[str, float]] = {}
     by_seed: dict[str, list[Floats]] = {name: [] for name in ("fix", "after less baseline")}
-    smallest = 0.0
     confirmed = 0
     for study in studies(scenario, chunk, count):
         found = evidence(study, spearman)
@@ -187,7 +184,7 @@ def power_chunk(scenario: Scenario, chunk: int, count: int = CHUNK) -> dict[str,
             )
     for name, differences in by_seed.items():
         _add(tallies[name], {rule: float(said.sum()) for rule, said in verdicts(np.array(differences)).items()})
-    return {"studies": count, "confirmed": confirmed, "smallest": smallest, "tallies": tallies}
+    return {"studies": count, "confirmed": confirmed, "tallies": tallies}
 
 
 def run(work: Sequence[tuple[str, Scenario, int]], chunks: Path) -> list[dict[str, Any]]:
@@ -216,3 +213,25 @@ def run(work: Sequence[tuple[str, Scenario, int]], chunks: Path) -> list[dict[st
             done[key] = record
         records.append(done[key])
     return records
+
+
+def planned(studies: int) -> list[tuple[str, Scenario, int]]:
+    """All chunks, a round of every scenario after the other, so that what is there at any time is even."""
+    work: list[tuple[str, Scenario, int]] = []
+    for chunk in range(-(-studies // CHUNK)):
+        work += [("coverage", scenario, chunk) for scenario in COVERAGE]
+        work += [("power", each, chunk) for regime in REGIMES.values() for each in power_scenarios(regime)]
+        work += [("bootstrap", scenario, chunk) for scenario in (COVERAGE[0], COVERAGE[4])]
+    return work
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--studies", type=int, default=2000, help="of each scenario")
+    parser.add_argument("--chunks", type=Path, default=Path(__file__).with_name("chunks.jsonl"))
+    chosen = parser.parse_args(arguments)
+    run(planned(chosen.studies), chosen.chunks)
+
+
+if __name__ == "__main__":
+    main()
