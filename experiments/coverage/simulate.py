@@ -1,10 +1,11 @@
 """Do the intervals of promax cover the truth, does a study without an effect stay unconfirmed, and what is seen?
 
-    python experiments/coverage/simulate.py [--studies 2000] [--only NAME ...] [--chunks FILE]
+    python experiments/coverage/simulate.py [--studies 1000] [--part 0/1] [--chunks FOLDER]
+    python experiments/coverage/summary.py [--chunks FOLDER]
 
 Draws whole studies from populations whose true metrics are known (population.py) and asks `promax.confirm.effects`
-about each. Chunks of 250 studies go to a file as they end, and are not drawn again by the next call; results.json
-and power.png are made of all of them. The same studies come out whatever is run first.
+about each. Chunks of 250 studies go to a file as they end, and are not drawn again by the next call; summary.py makes
+results.json and power.png of them. The same studies come out whatever is run first, and by however many processes.
 """
 
 from __future__ import annotations
@@ -68,6 +69,10 @@ COVERAGE = (
     # Harder than asked for: problems with up to 21 of the 150 positive pairs, and 24 groups' worth of them.
     Scenario("300 pairs, crowded in 50 groups", pairs=300, problems=62),
 )
+WITH_PR_AUC = (
+    *("balanced, 1,000 pairs", "balanced, 300 pairs", "few positives, 68 of 310", "rounded scores"),
+    *("one-sided labels", "300 pairs, crowded in 50 groups"),
+)
 REGIMES = {
     "both sources": Scenario("power, both sources"),
     "seeds dominate": Scenario("power, seeds dominate", seed_sd=0.015),
@@ -83,7 +88,7 @@ def power_scenarios(regime: Scenario) -> list[Scenario]:
 
 def metrics_of(scenario: Scenario) -> list[Metric[Any]]:
     """ROC-AUC is left out: on 0/1 labels its intervals are Spearman's (tests/confirm/test_effects.py)."""
-    return [spearman] if scenario.labels == "graded" else [spearman, pr_auc]
+    return [spearman, pr_auc] if scenario.name in WITH_PR_AUC else [spearman]
 
 
 def evidence(study: Study, metric: Metric[Any]) -> Evidence:
@@ -187,32 +192,29 @@ def power_chunk(scenario: Scenario, chunk: int, count: int = CHUNK) -> dict[str,
     return {"studies": count, "confirmed": confirmed, "tallies": tallies}
 
 
-def run(work: Sequence[tuple[str, Scenario, int]], chunks: Path) -> list[dict[str, Any]]:
-    """What the chunks file holds of the work after doing what it lacks."""
-    done = {}
-    if chunks.exists():
-        for line in chunks.read_text(encoding="utf-8").splitlines():
-            record = json.loads(line)
-            done[(record["kind"], json.dumps(record["scenario"], sort_keys=True), record["chunk"])] = record
-    makers = {
-        "coverage": coverage_chunk,
-        "power": power_chunk,
-        "bootstrap": partial(bootstrap_chunk, count=CHUNK // 5),
-    }
-    records = []
+def run(work: Sequence[tuple[str, Scenario, int]], folder: Path, part: int) -> None:
+    """Do what of the work no file in the folder holds; several processes may, each with a part of its own."""
+    makers = {"coverage": coverage_chunk, "power": power_chunk, "bootstrap": partial(bootstrap_chunk, count=CHUNK // 5)}
+    done = {_key(record) for record in read(folder)}
+    folder.mkdir(parents=True, exist_ok=True)
     for kind, scenario, chunk in tqdm(work, desc="chunks", file=sys.stderr):
-        settings = json.loads(json.dumps(asdict(scenario)))
-        key = (kind, json.dumps(settings, sort_keys=True), chunk)
-        if key not in done:
+        record: dict[str, Any] = {"kind": kind, "scenario": json.loads(json.dumps(asdict(scenario))), "chunk": chunk}
+        if _key(record) not in done:
             started = time.process_time()
-            made = makers[kind](scenario, chunk)
-            record = {"kind": kind, "scenario": settings, "chunk": chunk, **made}
+            record |= makers[kind](scenario, chunk)
             record["cpu_seconds"] = round(time.process_time() - started, 1)
-            with chunks.open("a", encoding="utf-8") as file:
+            with (folder / f"{part}.jsonl").open("a", encoding="utf-8") as file:
                 file.write(json.dumps(record) + "\n")
-            done[key] = record
-        records.append(done[key])
-    return records
+
+
+def read(folder: Path) -> list[dict[str, Any]]:
+    """All chunks in the folder, each once and in one order, whichever process drew it."""
+    lines = [line for path in folder.glob("*.jsonl") for line in path.read_text(encoding="utf-8").splitlines()]
+    return sorted({_key(record): record for record in map(json.loads, lines)}.values(), key=_key)
+
+
+def _key(record: dict[str, Any]) -> tuple[str, str, int]:
+    return record["kind"], json.dumps(record["scenario"], sort_keys=True), record["chunk"]
 
 
 def planned(studies: int) -> list[tuple[str, Scenario, int]]:
@@ -220,17 +222,21 @@ def planned(studies: int) -> list[tuple[str, Scenario, int]]:
     work: list[tuple[str, Scenario, int]] = []
     for chunk in range(-(-studies // CHUNK)):
         work += [("coverage", scenario, chunk) for scenario in COVERAGE]
-        work += [("power", each, chunk) for regime in REGIMES.values() for each in power_scenarios(regime)]
-        work += [("bootstrap", scenario, chunk) for scenario in (COVERAGE[0], COVERAGE[4])]
+        # Without an effect, false confirmations are rare and need all studies; power is known well enough by half.
+        powers = [each for regime in REGIMES.values() for each in power_scenarios(regime)]
+        work += [("power", each, chunk) for each in powers if chunk % 2 == 0 or not any(each.gains)]
+        work += [("bootstrap", COVERAGE[0], chunk)]
     return work
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--studies", type=int, default=2000, help="of each scenario")
-    parser.add_argument("--chunks", type=Path, default=Path(__file__).with_name("chunks.jsonl"))
+    parser.add_argument("--studies", type=int, default=1000, help="of each scenario")
+    parser.add_argument("--part", default="0/1", help="i/n: every n-th chunk from the i-th, for n processes at once")
+    parser.add_argument("--chunks", type=Path, default=Path(__file__).with_name("chunks"))
     chosen = parser.parse_args(arguments)
-    run(planned(chosen.studies), chosen.chunks)
+    part, parts = map(int, chosen.part.split("/"))
+    run(planned(chosen.studies)[part::parts], chosen.chunks, part)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ def simulate(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 def test_intervals_cover_and_nothing_is_confirmed_without_an_effect(simulate: ModuleType, name: str) -> None:
     scenario = next(each for each in simulate.COVERAGE if each.name == name)
     found = simulate.coverage_chunk(scenario, chunk=10**6, count=STUDIES)
-    assert len(found["tallies"]) == 12
+    assert len(found["tallies"]) == 6 * len(simulate.metrics_of(scenario))
     for contrast, tally in found["tallies"].items():
         assert tally["covered"] / STUDIES >= 0.935 - ALLOWED, contrast
         # Neither by being off nor by being wide: the errors are those that the spread says, to 3 standard errors.
@@ -79,9 +79,9 @@ def test_the_bca_interval_is_scipys(simulate: ModuleType) -> None:
         every = np.array([sum(drawn) for drawn in itertools.product(row, repeat=5)]) / 5
         random = np.random.default_rng(2)
         drawn = scipy.stats.bootstrap((row,), np.mean, method="BCa", n_resamples=100_000, rng=random)
-        # scipy's draws know its levels to about 0.1 %: of all resamples, hardly any lie between its ends and these.
+        # scipy's draws know its levels to 0.1 %: no more than one possible mean, 0.4 % of all resamples, lies between.
         for end, reference in zip(ends, drawn.confidence_interval, strict=True):
-            assert abs(np.mean(every < end) - np.mean(every < reference)) < 0.003
+            assert abs(np.mean(every < end) - np.mean(every < reference)) < 0.005
 
 
 def test_the_sign_flip_test_is_scipys(simulate: ModuleType) -> None:
