@@ -85,6 +85,11 @@ class _Setting:
     trial: Trial | None
     clock: _Clock
 
+    @property
+    def pictures(self) -> bool:
+        """Whether the run gets figures: a search has its own, but runs of a study with a rule are looked at singly."""
+        return self.trial is None or self.cfg.rule is not None
+
     def tell(self, text: str, *values: object) -> None:
         """Say what every run says, and the trials of a sweep need not say each."""
         _logger.log(logging.INFO if self.trial is None else logging.DEBUG, text, *values)
@@ -202,10 +207,7 @@ def _record(setting: _Setting, model: SentenceTransformer, baseline: RunInfo | N
     key = _baseline_key(setting) if baseline is None else None
     tags = journal.tags(cfg, splits, provenance, key, baseline) | dict(trial.tags if trial else {})
     name, parent = run_name(cfg), trial.parent if trial else None
-    # A search has pictures of its own, and what a trial's would show is in its record as numbers. The runs of a study
-    # with a rule are looked at one by one.
-    pictures = trial is None or cfg.rule is not None
-    with start_run(setting.store, cfg.study, name, flatten(cfg), tags, parent, pictures=pictures) as record:
+    with start_run(setting.store, cfg.study, name, flatten(cfg), tags, parent, pictures=setting.pictures) as record:
         if trial is not None:
             trial.opened(record.run_id)
         setting.tell("run %s: %s", record.run_id[:8], name)
