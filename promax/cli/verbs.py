@@ -6,9 +6,6 @@ import argparse
 import sys
 from functools import partial
 
-from promax.config import BuildConfig, ConfigError
-
-
 def compare(options: argparse.Namespace) -> int:
     from promax.compare import compare
 
@@ -24,6 +21,7 @@ def ui(options: argparse.Namespace) -> int:
 
 def build(options: argparse.Namespace) -> int:
     from promax.cli.compose import composed
+    from promax.config import BuildConfig
 
     cfg = composed("build", BuildConfig, options.overrides)
     from promax.build import build
@@ -60,6 +58,7 @@ def _audited(options: argparse.Namespace) -> list[str]:
 
 
 def corpus(options: argparse.Namespace) -> int:
+    from promax.config import ConfigError
     from promax.data import corpus
 
     if options.count < 1:
@@ -68,4 +67,28 @@ def corpus(options: argparse.Namespace) -> int:
         raise ConfigError(f"--out {options.out}: exists already; name a new file")
     corpus.write_csv(corpus.generate(options.count, options.seed), options.out)
     print(f"{options.out}: {options.count} generated tickets, seed {options.seed}")
+    return 0
+
+
+def search(options: argparse.Namespace) -> int:
+    from promax.cli.compose import composed
+    from promax.config import BuildConfig, ConfigError
+
+    if not options.query.strip():
+        raise ConfigError("QUERY is empty; give the id of a ticket in the file, or a text in quotes")
+    if options.top < 1:
+        raise ConfigError(f"--top {options.top}: must be at least 1")
+    if not options.tickets.is_file():
+        raise ConfigError(f"--tickets {options.tickets}: no such file")
+    # What stands here may be the rest of a query without quotes, so it is not repeated.
+    if not all(word.startswith("export.") for word in options.overrides):
+        raise ConfigError("more words than QUERY that are no export.* settings; put a text of several words in quotes")
+    export = composed("build", BuildConfig, options.overrides).export
+    from promax.search.flow import search
+
+    search(options.query, options.run, options.tickets, options.top, options.uri, export)
+    return 0
+
+
+def doctor(options: argparse.Namespace) -> int:
     return 0

@@ -20,7 +20,9 @@ from promax.tracking.ending import Terminated, held_signals, status_and_reason
 from promax.tracking.query import (
     BASELINE_KEY,
     BASELINE_RUN,
+    KIND_TAG,
     RunInfo,
+    fetch_folder,
     find_baseline,
     get_run,
     read_history,
@@ -28,7 +30,7 @@ from promax.tracking.query import (
     read_text,
     runs_of,
 )
-from promax.tracking.record import DatasetRecord, Run, start_run, sweep_dead_runs
+from promax.tracking.record import REASON_TAG, DatasetRecord, Run, start_run, sweep_dead_runs
 from promax.tracking.store import Store, TrackingError, mask, open_store, serve_ui, ui_command
 from promax.tracking.sweep import close_sweep, find_sweep, finished_run, open_sweep
 
@@ -38,6 +40,8 @@ logging.getLogger("mlflow").setLevel(logging.CRITICAL)
 __all__ = [
     "BASELINE_KEY",
     "BASELINE_RUN",
+    "KIND_TAG",
+    "REASON_TAG",
     "DatasetRecord",
     "Run",
     "RunInfo",
@@ -45,6 +49,7 @@ __all__ = [
     "Terminated",
     "TrackingError",
     "close_sweep",
+    "fetch_folder",
     "find_baseline",
     "find_sweep",
     "finished_run",
