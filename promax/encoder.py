@@ -206,7 +206,7 @@ def put_adapter(encoder: SentenceTransformer, tensors: dict[str, torch.Tensor]) 
     Raises:
         ConfigError: not exactly the encoder's adapted layers, or other shapes.
     """
-    # PEFT saves `base_model.model.X.lora_A.weight` for what a model with several adapters calls `X.lora_A.default.weight`.
+    # What PEFT saves as base_model.model.X.lora_A.weight, a model calls X.lora_A.default.weight by the adapter's name.
     named = {
         re.sub(r"^base_model\.model\.(.*\.lora_[AB])\.weight$", r"\1.default.weight", name): tensor
         for name, tensor in tensors.items()

@@ -22,7 +22,7 @@ _SCHEMA = Path(__file__).resolve().parent.parent / "config"
 
 def answer(parser: argparse.ArgumentParser) -> None:
     """Tell the shell what can stand at its cursor, and end the process."""
-    from argcomplete import CompletionFinder
+    from argcomplete.finders import CompletionFinder
     from argcomplete.packages._argparse import action_is_greedy
 
     class Finder(CompletionFinder):
@@ -78,7 +78,9 @@ def schema_keys(root: str) -> dict[str, tuple[str, ...]]:
     """
     classes = {
         node.name: {
-            str(getattr(line.target, "id", "")): line.annotation for line in node.body if isinstance(line, ast.AnnAssign)
+            str(getattr(line.target, "id", "")): line.annotation
+            for line in node.body
+            if isinstance(line, ast.AnnAssign)
         }
         for path in sorted(_SCHEMA.glob("*.py"))
         for node in ast.parse(path.read_text(encoding="utf-8")).body
@@ -87,9 +89,7 @@ def schema_keys(root: str) -> dict[str, tuple[str, ...]]:
     return dict(_walk(root, "", classes))
 
 
-def _walk(
-    name: str, prefix: str, classes: dict[str, dict[str, ast.expr]]
-) -> Iterable[tuple[str, tuple[str, ...]]]:
+def _walk(name: str, prefix: str, classes: dict[str, dict[str, ast.expr]]) -> Iterable[tuple[str, tuple[str, ...]]]:
     for key, annotation in classes[name].items():
         either = _alternatives(annotation)
         group = next((each.id for each in either if isinstance(each, ast.Name) and each.id in classes), None)

@@ -195,7 +195,9 @@ def _add_build(verbs: _Verbs) -> None:
         formatter_class=_RAW,
     )
     build.add_argument("export", type=Path, metavar="EXPORT", help="ticket export: .csv, .xlsx, .json or .jsonl")
-    build.add_argument("--links", type=Path, metavar="FILE", help="duplicate links, a ticket and its duplicates a row (default: none)")
+    build.add_argument(
+        "--links", type=Path, metavar="FILE", help="duplicate links, a ticket and its duplicates a row (default: none)"
+    )
     build.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write, new or empty")
     _add_overrides(build, "BuildConfig")
     build.set_defaults(handler=run.build)
@@ -209,8 +211,12 @@ def _add_audit(verbs: _Verbs) -> None:
         formatter_class=_RAW,
     )
     audit.add_argument("train", metavar="TRAIN", help="pairs to look through; `tickets` is the embedded corpus")
-    audit.add_argument("--test", metavar="TEST", help="pairs that a model trained on TRAIN would be judged by (default: none)")
-    audit.add_argument("--out", type=Path, metavar="DIR", help="folder for report.md, report.json and the figures (default: none)")
+    audit.add_argument(
+        "--test", metavar="TEST", help="pairs that a model trained on TRAIN would be judged by (default: none)"
+    )
+    audit.add_argument(
+        "--out", type=Path, metavar="DIR", help="folder for report.md, report.json and the figures (default: none)"
+    )
     _add_overrides(audit, "Config")
     audit.set_defaults(handler=run.audit)
 
@@ -234,8 +240,9 @@ def _add_doctor(verbs: _Verbs) -> None:
         "doctor",
         help="check this installation, and say what to do",
         description=(
-            "Looks at versions, configs, the record, the disk, the encoders, the device and the sweeper. A line each: ok,\n"
-            "warning or problem, and what to do. Changes and downloads nothing. Exit code 1 if there is a problem."
+            "Looks at versions, configs, the record, the disk, the encoders, the device and the sweeper.\n"
+            "A line each: ok, warning or problem, and what to do. Nothing is created, changed or downloaded.\n"
+            "Exit code 1 if there is a problem."
         ),
         epilog="example: promax doctor",
         formatter_class=_RAW,

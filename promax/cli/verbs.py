@@ -5,6 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 from functools import partial
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from promax.config import ModelConfig
+
 
 def compare(options: argparse.Namespace) -> int:
     from promax.compare import compare
@@ -91,4 +96,15 @@ def search(options: argparse.Namespace) -> int:
 
 
 def doctor(options: argparse.Namespace) -> int:
-    return 0
+    from promax.doctor.flow import doctor
+
+    return 1 if any(each.status == "problem" for each in doctor(options.uri, _models)) else 0
+
+
+def _models() -> dict[str, ModelConfig]:
+    """The encoders of conf/model/, by name."""
+    from promax.cli.completion import config_groups
+    from promax.cli.compose import composed
+    from promax.config import Config
+
+    return {name: composed("config", Config, [f"model={name}"]).model for name in config_groups().get("model", [])}

@@ -19,7 +19,9 @@ def config_of(store: Store, run: RunInfo) -> Config:
     """
     short, kind = run.run_id[:8], run.tags.get(KIND_TAG)
     if kind != "tuned":
-        what = {"baseline": "a baseline", "sweep": "a sweep", "audit": "an audit of pairs"}.get(str(kind), "none of promax")
+        what = {"baseline": "a baseline", "sweep": "a sweep", "audit": "an audit of pairs"}.get(
+            str(kind), "none of promax"
+        )
         raise ConfigError(
             f"run {short}: is {what}, which trains no encoder; name a fine-tuned run, as"
             f" `promax compare --study {run.study}` lists them"

@@ -36,7 +36,7 @@ class Searched:
 
     def duplicates(self, row: int) -> NDArray[np.bool_]:
         """(n,): which tickets are known duplicates of one, itself not among them."""
-        same = (self.problem == self.problem[row]) & (self.problem >= 0)
+        same: NDArray[np.bool_] = (self.problem == self.problem[row]) & (self.problem >= 0)
         same[row] = False
         return same
 

@@ -18,7 +18,11 @@ LONGEST = 500
 
 
 def show(
-    query: str, names: tuple[str, str], rankings: tuple[list[Hit], list[Hit]], ids: list[str], texts: list[str],
+    query: str,
+    names: tuple[str, str],
+    rankings: tuple[list[Hit], list[Hit]],
+    ids: list[str],
+    texts: list[str],
     duplicates: set[int],
 ) -> None:
     """Print the rankings by the baseline and by the run: of each ticket, a line of facts over a line of its text."""
