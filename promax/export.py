@@ -8,6 +8,8 @@ a folder that passed gets its name.
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
@@ -16,10 +18,15 @@ import numpy as np
 import torch
 from huggingface_hub import ModelCardData
 from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from sentence_transformers import SentenceTransformer
 
-from promax.config import ConfigError
-from promax.encoder import embed, has_adapter, merged_weights
+from promax import weights
+from promax.config import ConfigError, ModelConfig
+from promax.encoder import embed, has_adapter, load, merged_weights, put_adapter
+
+ADAPTER = "adapter_model.safetensors"
 
 # The largest difference in any component of a unit-length embedding that still counts as the same. Merging adds
 # B A to W before the product with x rather than after, which moves the last bits of float32.
@@ -74,6 +81,44 @@ def save(encoder: SentenceTransformer, folder: Path, mode: Literal["adapter", "m
         (written / "README.md").write_text(card, encoding="utf-8")
         _prove(encoder, written, untrained, TOLERANCE[mode], name=folder)
         written.rename(folder)
+
+
+def reopen(folder: Path, base: ModelConfig, mode: Literal["adapter", "merged"], device: str) -> SentenceTransformer:
+    """The encoder that `save` wrote to `folder`, in evaluation mode, from safetensors alone.
+
+    `base` is the model group of the run's config. It is found anew and must have the hash that the folder's card
+    names: the path in an adapter's own files is that of the machine that trained it, and isn't followed.
+
+    Raises:
+        ConfigError: the base can't be found or is another one, or the folder isn't what `save` writes.
+    """
+    held = _base_sha256(folder / "README.md")
+    if (found := weights.weights_sha256(base)) != held:
+        raise ConfigError(
+            f"model.path={base.path}: its {weights.WEIGHTS} has {found[:12]}…, the run was trained on {held[:12]}…\n"
+            "these are not the weights that it started from; nothing was loaded"
+        )
+    if mode == "merged":
+        # All that was trained is in the folder itself, whose weights have a hash of their own.
+        return load(replace(base, path=str(folder.resolve()), revision=None, sha256=None, lora=None), device, seed=0)
+    encoder = load(base, device, seed=0)
+    try:
+        put_adapter(encoder, load_file(folder / ADAPTER, device=device))
+    except (OSError, SafetensorError):
+        raise ConfigError(f"the saved {ADAPTER} can't be read; it is missing, cut short or damaged") from None
+    return encoder
+
+
+def _base_sha256(path: Path) -> str:
+    """The base's hash, as `card` wrote it."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        text = ""
+    found = re.search(r"^\| .* \| ([0-9a-f]{64}) \|$", text, re.MULTILINE)
+    if found is None:
+        raise ConfigError("the saved model has no card that names its base's hash, so nothing was loaded")
+    return found[1]
 
 
 def card(

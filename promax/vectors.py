@@ -35,30 +35,50 @@ DIGEST = 16
 Embed = Callable[[list[str]], NDArray[np.float32]]
 
 
+def untuned(model: ModelConfig, *, device: str, batch_size: int) -> Embed:
+    """The encoder as it is before any training; it, and torch, are loaded when it is first asked for a vector.
+
+    Raises, when asked:
+        ConfigError: the encoder can't be had (see `promax.weights.locate`), or there is no such device.
+    """
+    opened: list[Embed] = []
+
+    def embed(texts: list[str]) -> NDArray[np.float32]:
+        from promax import encoder
+
+        if not opened:
+            loaded = encoder.load(_base(model), encoder.resolve_device(device), seed=0)
+            opened.append(partial(encoder.embed, loaded, batch_size=batch_size))
+        return opened[0](texts)
+
+    return embed
+
+
 def untuned_vectors(
-    texts: Sequence[str], model: ModelConfig, *, device: str, batch_size: int, progress: bool = True
+    texts: Sequence[str],
+    model: ModelConfig,
+    *,
+    device: str,
+    batch_size: int,
+    progress: bool = True,
+    embed: Embed | None = None,
 ) -> NDArray[np.float32]:
     """The unit vectors (n, d) of `texts` by the encoder as it is before any training, through the project's cache.
 
-    The encoder, and torch, are loaded only if a text is missing there.
+    `embed` is the encoder where `untuned` has been asked for it already; else it is loaded if a text is missing.
 
     Raises:
         ConfigError: the encoder can't be had (see `promax.weights.locate`), or there is no such device.
     """
-    base = replace(model, lora=None, dropout=None)
-    opened: list[Embed] = []
-
-    def embed(missing: list[str]) -> NDArray[np.float32]:
-        from promax import encoder
-
-        if not opened:
-            loaded = encoder.load(base, encoder.resolve_device(device), seed=0)
-            opened.append(partial(encoder.embed, loaded, batch_size=batch_size))
-        return opened[0](missing)
-
+    base = _base(model)
+    embed = embed or untuned(model, device=device, batch_size=batch_size)
     settings = f"{weights.files_sha256(base)} {base.max_seq_length}"
     key = hashlib.sha256(settings.encode()).hexdigest()[:32]
     return cached_vectors(texts, embed, key, project_root() / "mlruns" / "embeddings", progress=progress)
+
+
+def _base(model: ModelConfig) -> ModelConfig:
+    return replace(model, lora=None, dropout=None)
 
 
 def cached_vectors(

@@ -72,6 +72,11 @@ def file_sha256(path: Path) -> str:
     return _digest(path, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
 
 
+def available(cfg: ModelConfig) -> bool:
+    """Whether the base encoder needs no download: it is a package or a folder, or all of it is in the hub's cache."""
+    return cfg.path.startswith("package:") or _is_local(cfg.path) or _cached(cfg) is not None
+
+
 def model_id(cfg: ModelConfig) -> str:
     """The base encoder's name for records and model cards; a local folder gives its last part only.
 
@@ -119,18 +124,23 @@ def _package_folder(path: str) -> Path:
     return Path(places[0]) / "model"
 
 
-def _hub_folder(cfg: ModelConfig) -> Path:
+def _cached(cfg: ModelConfig) -> Path | None:
+    """A hub id's folder in the cache; None where it isn't there, or not all of it."""
     try:
         cached = Path(
             snapshot_download(cfg.path, revision=cfg.revision, allow_patterns=_HUB_FILES, local_files_only=True)
         )
-        # Caches filled one file at a time may lack the large one.
-        if (cached / "config.json").exists() and (cached / WEIGHTS).exists():
-            return cached
     except HFValidationError:
         raise ConfigError(f"model.path={cfg.path}: neither a folder, nor package:NAME, nor a hub id") from None
     except OSError:
-        pass  # not in the cache, or not all of it
+        return None
+    # Caches filled one file at a time may lack the large one.
+    return cached if (cached / "config.json").exists() and (cached / WEIGHTS).exists() else None
+
+
+def _hub_folder(cfg: ModelConfig) -> Path:
+    if (cached := _cached(cfg)) is not None:
+        return cached
     try:
         return Path(snapshot_download(cfg.path, revision=cfg.revision, allow_patterns=_HUB_FILES))
     except Exception as error:  # whatever the client raises, the remedy is the same

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -40,3 +42,25 @@ def fresh_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setenv("PROMAX_ROOT", str(root))
         open_store()
     return root / "mlruns" / "mlflow.db"
+
+
+_SEARCHED = re.compile(r"=(choice|range|interval|tag)\(")
+
+
+def understood(words: list[str]) -> None:
+    """Have promax parse the words of a command line as it does itself, `train`'s by Hydra; run nothing."""
+    from promax.cli.compose import composed
+    from promax.cli.parser import make_parser
+    from promax.config import Config
+
+    make_parser().parse_args(words)
+    if words[:1] == ["train"]:
+        # A multirun's sweeps are refused in a single composition: the first of a list stands for all of it.
+        flags = ("-m", "--multirun", "--cfg", "job", "--help")
+        kept = [word for word in words[1:] if word not in flags and not _SEARCHED.search(word) and word[0] != "@"]
+        composed("config", Config, [re.sub(r"=([^\[(,]+),.*$", r"=\1", word) for word in kept])
+
+
+@pytest.fixture(name="understood")
+def _understood(project: Path) -> Callable[[list[str]], None]:
+    return understood

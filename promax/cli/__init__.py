@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK: activate-global-python-argcomplete looks for this line.
 """`promax VERB`: the command line.
 
 Exit codes: 0 done; 1 the answer is no; 2 the request is wrong; 3 promax itself failed; 130 interrupted (Ctrl-C),
@@ -15,10 +16,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import promax
+from promax.cli.completion import COMPLETING, answer
 from promax.cli.parser import make_parser
-from promax.cli.train import train
-from promax.config import ConfigError
-from promax.trial import SweepError
+
+# Whoever presses TAB waits for what is imported here, so that the schema, with pydantic, is left to the verbs.
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -43,6 +44,9 @@ def _guarded(action: Callable[[], int]) -> int:
 
 
 def _explain(error: Exception) -> tuple[str, int]:
+    from promax.config import ConfigError
+    from promax.trial import SweepError
+
     if isinstance(error, ConfigError):
         return str(error), 2
     if isinstance(error, SweepError):
@@ -58,10 +62,14 @@ def _explain(error: Exception) -> tuple[str, int]:
 
 def _dispatch(arguments: list[str]) -> int:
     parser = make_parser()
+    if COMPLETING in os.environ:
+        answer(parser)
     if arguments[:1] == ["train"]:
         # Everything behind `train` is Hydra's own command line.
         if {"-h", "--help"} & set(arguments[1:]):
             parser.parse_args(["train", "--help"])
+        from promax.cli.train import train
+
         return train(arguments[1:])
     options = parser.parse_args(arguments)
     handler: Callable[[argparse.Namespace], int] = options.handler

@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from promax import __version__
+from promax.cli import completion
 from promax.cli import verbs as run
 
 _RAW = argparse.RawDescriptionHelpFormatter
+_EXAMPLES = """\
+examples:
+  promax train experiment=demo                                      a baseline and a fine-tuned run
+  promax compare --study demo                                       how much better, and how sure that is
+  promax search "VPN drops" --run 3f2a91bc --tickets incident.csv   the difference on tickets of your own
+  promax ui                                                         the record in the browser
+  promax data build incident.csv --out pairs                        an export becomes pairs
+  promax data audit pairs/train.parquet --test pairs/test.parquet   what is wrong with them
+  promax data corpus --out incident.csv                             tickets, generated, where none are at hand
+  promax doctor                                                     what is wrong with this installation
+
+`promax VERB --help` says more of each. TAB completes verbs, options and overrides in the shell:
+eval "$(register-python-argcomplete promax)" in bash and zsh, register-python-argcomplete --shell fish promax | source
+"""
 _TRAIN_HELP = """\
 Composes conf/ and the overrides into one run, trains it and records it beside its un-tuned
 baseline, which is computed first where the study has none yet.
@@ -24,8 +41,9 @@ baseline, which is computed first where the study has none yet.
   promax train @mlruns/sweeps/.../best.yaml             the overrides in a file, as a search leaves them
   promax train --cfg job                                print the composed config, run nothing
 
-Groups: data (tickets pairs columnar hub), model (minilm minilm_lora mpnet mpnet_lora),
-optim (before_fix after_fix), experiment (baseline before_fix after_fix demo lr_epochs).
+Groups: data (tickets pairs columnar hub), model (minilm minilm_lora mpnet mpnet_lora), optim (before_fix after_fix),
+rule (confirm_fix), experiment (baseline before_fix after_fix confirm_fix demo lr_epochs).
+Every key: promax/config/schema.py. Hydra's other options: promax train --hydra-help.
 """
 
 _BUILD_HELP = """\
@@ -40,6 +58,17 @@ What was encoded is kept: a build that was stopped goes on where it was.
 
 Every key: promax/config/curriculum.py and promax/config/exports.py. The first example writes pairs/train.parquet,
 pairs/train.json, and so on for dev, test and adversarial, and pairs/manifest.json.
+"""
+
+_SEARCH_HELP = """\
+Ranks the tickets of a file by their similarity to one of them, or to any text, by the encoder of a run and by its
+baseline, side by side. Marked are the tickets that moved, and those that the file says are duplicates of the query:
+by its links in an export, by label 1 in a pair file. Texts are shown here and written nowhere.
+
+  promax search "VPN drops every few minutes" --run 3f2a91bc --tickets incident.csv
+  promax search INC0010042 --run 3f2a91bc --tickets incident.xlsx --top 10
+  promax search 4711 --run 3f2a91bc --tickets bugs.csv export.columns.short=Summary
+  promax search "printer is blank" --run 3f2a91bc --tickets pairs/test.parquet
 """
 
 _AUDIT_HELP = """\
@@ -75,26 +104,30 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="promax",
         description="Says, with evidence, whether a fine-tuning change made a ticket encoder better.",
-        epilog="example: promax train experiment=demo && promax compare --study demo && promax ui",
+        epilog=_EXAMPLES,
         formatter_class=_RAW,
     )
     parser.add_argument("--version", action="version", version=f"promax {__version__}")
-    verbs = parser.add_subparsers(metavar="VERB", required=True)
+    verbs = parser.add_subparsers(metavar="VERB", required=True, parser_class=_Interleaved)
     _add_train(verbs)
     _add_compare(verbs)
+    _add_search(verbs)
     _add_ui(verbs)
-    data = verbs.add_parser("data", help="build pairs from an export, audit them, generate tickets").add_subparsers(
-        metavar="VERB", required=True, parser_class=_Interleaved
-    )
+    data = _add_data(verbs)
     _add_build(data)
     _add_audit(data)
     _add_corpus(data)
+    _add_doctor(verbs)
     return parser
 
 
 def _add_train(verbs: _Verbs) -> None:
     train = verbs.add_parser("train", help="train and evaluate a run", description=_TRAIN_HELP, formatter_class=_RAW)
-    train.add_argument("overrides", nargs="*", help="config overrides in Hydra's grammar")
+    # Hydra takes these, not argparse: here they are listed, and completed by the shell.
+    train.add_argument("-m", "--multirun", action="store_true", help="a run for each value of a list, or a search")
+    train.add_argument("--cfg", choices=["job", "hydra", "all"], help="print the composed config, run nothing")
+    train.add_argument("--config-dir", metavar="DIR", help="a folder of configs besides conf/ (default: none)")
+    _add_overrides(train, "Config")
 
 
 def _add_compare(verbs: _Verbs) -> None:
@@ -111,6 +144,24 @@ def _add_compare(verbs: _Verbs) -> None:
     compare.set_defaults(handler=run.compare)
 
 
+def _add_search(verbs: _Verbs) -> None:
+    search = verbs.add_parser(
+        "search",
+        help="the nearest tickets by a trained encoder beside its baseline's",
+        description=_SEARCH_HELP,
+        formatter_class=_RAW,
+    )
+    _completed(search.add_argument("query", metavar="QUERY", help="the id of a ticket in FILE, or any text in quotes"))
+    _completed(search.add_argument("--run", required=True, metavar="RUN_ID", help="run id, or its first characters"))
+    search.add_argument("--tickets", type=Path, required=True, metavar="FILE", help="ticket export or pair file")
+    search.add_argument("--top", type=int, default=5, metavar="N", help="tickets to show (default: %(default)s)")
+    search.add_argument("--uri", help="tracking store (default: the embedded one)")
+    told = "how an export is read: export.* in Hydra's grammar"
+    words = search.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help=told)
+    _completed(words, partial(completion.overrides, schema="BuildConfig", within="export."))
+    search.set_defaults(handler=run.search)
+
+
 def _add_ui(verbs: _Verbs) -> None:
     ui = verbs.add_parser(
         "ui",
@@ -125,6 +176,17 @@ def _add_ui(verbs: _Verbs) -> None:
     ui.set_defaults(handler=run.ui)
 
 
+def _add_data(verbs: _Verbs) -> _Verbs:
+    data = verbs.add_parser(
+        "data",
+        help="build pairs from an export, audit them, generate tickets",
+        description="From tickets to pairs that can be trusted.",
+        epilog="example: promax data build incident.csv --out pairs",
+        formatter_class=_RAW,
+    )
+    return data.add_subparsers(metavar="VERB", required=True, parser_class=_Interleaved)
+
+
 def _add_build(verbs: _Verbs) -> None:
     build = verbs.add_parser(
         "build",
@@ -133,9 +195,11 @@ def _add_build(verbs: _Verbs) -> None:
         formatter_class=_RAW,
     )
     build.add_argument("export", type=Path, metavar="EXPORT", help="ticket export: .csv, .xlsx, .json or .jsonl")
-    build.add_argument("--links", type=Path, metavar="FILE", help="duplicate links: a ticket and its duplicates a row")
+    build.add_argument(
+        "--links", type=Path, metavar="FILE", help="duplicate links, a ticket and its duplicates a row (default: none)"
+    )
     build.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write, new or empty")
-    build.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="config overrides in Hydra's grammar")
+    _add_overrides(build, "BuildConfig")
     build.set_defaults(handler=run.build)
 
 
@@ -147,9 +211,13 @@ def _add_audit(verbs: _Verbs) -> None:
         formatter_class=_RAW,
     )
     audit.add_argument("train", metavar="TRAIN", help="pairs to look through; `tickets` is the embedded corpus")
-    audit.add_argument("--test", metavar="TEST", help="pairs that a model trained on TRAIN would be judged by")
-    audit.add_argument("--out", type=Path, metavar="DIR", help="folder for report.md, report.json and the figures")
-    audit.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help="config overrides in Hydra's grammar")
+    audit.add_argument(
+        "--test", metavar="TEST", help="pairs that a model trained on TRAIN would be judged by (default: none)"
+    )
+    audit.add_argument(
+        "--out", type=Path, metavar="DIR", help="folder for report.md, report.json and the figures (default: none)"
+    )
+    _add_overrides(audit, "Config")
     audit.set_defaults(handler=run.audit)
 
 
@@ -163,5 +231,32 @@ def _add_corpus(verbs: _Verbs) -> None:
     )
     corpus.add_argument("--count", type=int, default=3000, help="tickets to generate (default: %(default)s)")
     corpus.add_argument("--seed", type=int, default=0, help="seed of the generator (default: %(default)s)")
-    corpus.add_argument("--out", type=Path, required=True, help="CSV file to write")
+    corpus.add_argument("--out", type=Path, required=True, metavar="FILE", help="CSV file to write")
     corpus.set_defaults(handler=run.corpus)
+
+
+def _add_doctor(verbs: _Verbs) -> None:
+    doctor = verbs.add_parser(
+        "doctor",
+        help="check this installation, and say what to do",
+        description=(
+            "Looks at versions, configs, the record, the disk, the encoders, the device and the sweeper.\n"
+            "A line each: ok, warning or problem, and what to do. Nothing is created, changed or downloaded.\n"
+            "Exit code 1 if there is a problem."
+        ),
+        epilog="example: promax doctor",
+        formatter_class=_RAW,
+    )
+    doctor.add_argument("--uri", help="tracking store (default: the embedded one)")
+    doctor.set_defaults(handler=run.doctor)
+
+
+def _add_overrides(verb: argparse.ArgumentParser, schema: str) -> None:
+    told = "config overrides in Hydra's grammar"
+    words = verb.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help=told)
+    _completed(words, partial(completion.overrides, schema=schema))
+
+
+def _completed(action: argparse.Action, completer: Callable[..., list[str]] = completion.nothing) -> None:
+    """Have the shell complete an argument by `completer`, which argcomplete looks for at this name."""
+    action.completer = completer  # type: ignore[attr-defined]

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 from functools import partial
+from typing import TYPE_CHECKING
 
-from promax.config import BuildConfig, ConfigError
+if TYPE_CHECKING:
+    from promax.config import ModelConfig
 
 
 def compare(options: argparse.Namespace) -> int:
@@ -24,6 +26,7 @@ def ui(options: argparse.Namespace) -> int:
 
 def build(options: argparse.Namespace) -> int:
     from promax.cli.compose import composed
+    from promax.config import BuildConfig
 
     cfg = composed("build", BuildConfig, options.overrides)
     from promax.build import build
@@ -60,6 +63,7 @@ def _audited(options: argparse.Namespace) -> list[str]:
 
 
 def corpus(options: argparse.Namespace) -> int:
+    from promax.config import ConfigError
     from promax.data import corpus
 
     if options.count < 1:
@@ -69,3 +73,38 @@ def corpus(options: argparse.Namespace) -> int:
     corpus.write_csv(corpus.generate(options.count, options.seed), options.out)
     print(f"{options.out}: {options.count} generated tickets, seed {options.seed}")
     return 0
+
+
+def search(options: argparse.Namespace) -> int:
+    from promax.cli.compose import composed
+    from promax.config import BuildConfig, ConfigError
+
+    if not options.query.strip():
+        raise ConfigError("QUERY is empty; give the id of a ticket in the file, or a text in quotes")
+    if options.top < 1:
+        raise ConfigError(f"--top {options.top}: must be at least 1")
+    if not options.tickets.is_file():
+        raise ConfigError(f"--tickets {options.tickets}: no such file")
+    # What stands here may be the rest of a query without quotes, so it is not repeated.
+    if not all(word.startswith("export.") for word in options.overrides):
+        raise ConfigError("more words than QUERY that are no export.* settings; put a text of several words in quotes")
+    export = composed("build", BuildConfig, options.overrides).export
+    from promax.search.flow import search
+
+    search(options.query, options.run, options.tickets, options.top, options.uri, export)
+    return 0
+
+
+def doctor(options: argparse.Namespace) -> int:
+    from promax.doctor.flow import doctor
+
+    return 1 if any(each.status == "problem" for each in doctor(options.uri, _models)) else 0
+
+
+def _models() -> dict[str, ModelConfig]:
+    """The encoders of conf/model/, by name."""
+    from promax.cli.completion import config_groups
+    from promax.cli.compose import composed
+    from promax.config import Config
+
+    return {name: composed("config", Config, [f"model={name}"]).model for name in config_groups().get("model", [])}

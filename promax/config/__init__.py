@@ -11,7 +11,6 @@ from promax.config.building import build, flatten, from_yaml, is_known, to_yaml,
 from promax.config.curriculum import BuildConfig, MiningConfig, PhasesConfig, SplitsConfig
 from promax.config.exports import ExportColumnsConfig, ExportConfig
 from promax.config.kinds import ConfigError
-from promax.config.paths import conf_dir, project_root
 from promax.config.rule import ClaimConfig, RuleConfig, SettingConfig
 from promax.config.schema import (
     AdversarialConfig,
@@ -27,6 +26,7 @@ from promax.config.schema import (
     TiersConfig,
     TrackingConfig,
 )
+from promax.paths import conf_dir, project_root
 
 __all__ = [
     "AdversarialConfig",

@@ -2,7 +2,7 @@
 
 One thin layer over `mlflow.MlflowClient`, never the fluent API: no run is active by being the last
 one started, so parents, children and many workers need nothing special. `store` opens the record, `record`
-writes a run into it, `query` finds runs again, `sweep` keeps the run of a sweep.
+writes a run into it, `query` finds runs again, `sweep` keeps the run of a sweep, `health` says how the record stands.
 """
 
 from __future__ import annotations
@@ -17,10 +17,13 @@ os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
 os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
 
 from promax.tracking.ending import Terminated, held_signals, status_and_reason
+from promax.tracking.health import Health, examine
 from promax.tracking.query import (
     BASELINE_KEY,
     BASELINE_RUN,
+    KIND_TAG,
     RunInfo,
+    fetch_folder,
     find_baseline,
     get_run,
     read_history,
@@ -28,7 +31,7 @@ from promax.tracking.query import (
     read_text,
     runs_of,
 )
-from promax.tracking.record import DatasetRecord, Run, start_run, sweep_dead_runs
+from promax.tracking.record import REASON_TAG, DatasetRecord, Run, running, start_run, sweep_dead_runs
 from promax.tracking.store import Store, TrackingError, mask, open_store, serve_ui, ui_command
 from promax.tracking.sweep import close_sweep, find_sweep, finished_run, open_sweep
 
@@ -38,13 +41,18 @@ logging.getLogger("mlflow").setLevel(logging.CRITICAL)
 __all__ = [
     "BASELINE_KEY",
     "BASELINE_RUN",
+    "KIND_TAG",
+    "REASON_TAG",
     "DatasetRecord",
+    "Health",
     "Run",
     "RunInfo",
     "Store",
     "Terminated",
     "TrackingError",
     "close_sweep",
+    "examine",
+    "fetch_folder",
     "find_baseline",
     "find_sweep",
     "finished_run",
@@ -56,6 +64,7 @@ __all__ = [
     "read_history",
     "read_scores",
     "read_text",
+    "running",
     "runs_of",
     "serve_ui",
     "start_run",

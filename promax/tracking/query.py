@@ -109,6 +109,21 @@ def read_text(store: Store, run_id: str, path: str) -> str:
             raise ConfigError(f"run {run_id}: its {path} can't be read: {error}") from None
 
 
+def fetch_folder(store: Store, run_id: str, name: str, into: Path) -> Path | None:
+    """A run's artifact folder, copied to a folder of that name in `into`; None where the run has none.
+
+    Raises:
+        ConfigError: it can't be read.
+    """
+    try:
+        with store.talking():
+            if not store.client.list_artifacts(run_id, name):
+                return None
+            return Path(store.client.download_artifacts(run_id, name, str(into)))
+    except TrackingError as error:
+        raise ConfigError(f"run {run_id}: its {name} can't be read: {error}") from None
+
+
 def read_scores(
     store: Store, run_id: str, side: Literal["dev", "test", "adversarial", "transfer"] = "test"
 ) -> ScoreTable:

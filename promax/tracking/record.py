@@ -179,16 +179,23 @@ def sweep_dead_runs(store: Store) -> list[str]:
     Nothing is done about a run whose process may still live: one on another machine, or in another container.
     """
     swept = []
-    for run in search(store, "attributes.status = 'RUNNING'"):
-        owner = run.data.tags.get(PROCESS_TAG, "")
-        if not has_died(owner, run.info.start_time / 1000):
-            continue
+    for run_id in running(store)[1]:
         with store.talking():
             # Read again: it may have closed its run properly, and ended, since the search.
-            if store.client.get_run(run.info.run_id).info.status == "RUNNING":
-                _close(Run(store, run.info.run_id), "FAILED", "process died")
-                swept.append(str(run.info.run_id))
+            if store.client.get_run(run_id).info.status == "RUNNING":
+                _close(Run(store, run_id), "FAILED", "process died")
+                swept.append(run_id)
     return swept
+
+
+def running(store: Store) -> tuple[list[str], list[str]]:
+    """The ids of the open runs: of those whose process may still live, and of those whose process has died."""
+    alive: list[str] = []
+    dead: list[str] = []
+    for run in search(store, "attributes.status = 'RUNNING'"):
+        died = has_died(run.data.tags.get(PROCESS_TAG, ""), run.info.start_time / 1000)
+        (dead if died else alive).append(str(run.info.run_id))
+    return alive, dead
 
 
 def create_run(store: Store, study: str, name: str, tags: Mapping[str, object]) -> Run:

@@ -14,7 +14,7 @@ def project_root() -> Path:
     """
     if configured := os.environ.get("PROMAX_ROOT"):
         return Path(configured).expanduser().resolve()
-    checkout = Path(__file__).resolve().parents[2]
+    checkout = Path(__file__).resolve().parents[1]
     return checkout if (checkout / "conf" / "config.yaml").is_file() else Path.cwd()
 
 
