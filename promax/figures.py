@@ -94,7 +94,9 @@ def learning_curve(
 
 
 def similarities(
-    panels: Sequence[tuple[str, NDArray[np.float64], NDArray[np.float64]]], title: str, scored: str = "cosine of the pair, un-tuned encoder"
+    panels: Sequence[tuple[str, NDArray[np.float64], NDArray[np.float64]]],
+    title: str,
+    scored: str = "cosine of the pair, un-tuned encoder",
 ) -> Figure:
     """One histogram under the other on one axis: (name, scores (n,), labels (n,)), a colour a label as in
     `score_distributions`. Each colour sums to 1, so that sets of different sizes can be compared; a stroke marks

@@ -21,6 +21,7 @@ ROOMS = {
     "figures": set(),
     "trial": set(),
     "process": set(),
+    "files": {"config"},
     "tiers": {"config"},
     "weights": {"config"},
     "provenance": {"config"},
@@ -33,7 +34,11 @@ ROOMS = {
     "evaluate": {"config", "metrics", "data"},
     "adversarial": {"config", "data", "metrics", "lexical", "evaluate"},
     "compare": {"config", "data", "metrics", "scores", "tiers", "tracking"},
-    "confirm": {"config", "data", "metrics", "scores", "tiers", "tracking"},
+    "confirm": {
+        *("config", "data", "weights", "metrics", "scores", "figures", "files", "tracking", "compare"),
+        # What it read in a study's pairs, and from where on that counts.
+        "audit",
+    },
     "journal": {
         *("config", "data", "metrics", "train", "evaluate", "adversarial", "figures", "scores", "tiers"),
         *("provenance", "compare", "tracking"),
@@ -45,10 +50,10 @@ ROOMS = {
     "vectors": {"config", "weights", "encoder"},
     "audit": {
         *("config", "data", "metrics", "lexical", "weights", "encoder", "vectors", "figures", "provenance"),
-        "tracking",
+        *("files", "tracking"),
     },
     "build": {"config", "data", "lexical", "weights"},
-    "cli": {"config", "data", "run", "compare", "tracking", "trial", "build", "vectors", "audit"},
+    "cli": {"config", "data", "run", "compare", "tracking", "trial", "build", "vectors", "audit", "confirm"},
     # hydra_plugins/promax_sweeper
     "plugin": {"config", "data", "process", "tracking", "trial"},
 }
@@ -63,8 +68,9 @@ LIBRARIES = {
     "torch": {"encoder", "export", "packed", "train"},
     "sentence_transformers": {"encoder", "export", "packed", "train", "run"},
     "datasets": {"data", "train"},
-    "matplotlib": {"figures", "tracking", "audit", "plugin"},
-    "rich": {"compare", "build", "audit"},
+    "matplotlib": {"figures", "tracking", "audit", "confirm", "plugin"},
+    "rich": {"compare", "build", "audit", "confirm"},
+    "markdown_it": {"confirm"},
     "faiss": {"data"},
     "inscriptis": {"data"},
     "python_calamine": {"data"},
