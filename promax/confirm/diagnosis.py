@@ -26,11 +26,11 @@ Standing = Literal["supported", "not supported", "no evidence in the record"]
 
 @dataclass(frozen=True)
 class Cause:
-    """One known cause: whether the record supports it, by which figures, from where on they would, and their source."""
+    """One known cause: whether the record supports it, by which figures, a line each, from where on, and their source."""
 
     name: str
     standing: Standing
-    figures: str
+    figures: list[str]
     bound: str
     source: str
 
@@ -66,9 +66,9 @@ def easier_train(audit: Report | None) -> Cause:
     found = [each for each in audit.findings if each.check == name] if audit is not None else []
     if not found or found[0].severity == "unchecked":
         why = found[0].text if found else "the runs logged no audit"
-        return Cause(name, "no evidence in the record", why, bound, source)
+        return Cause(name, "no evidence in the record", [why], bound, source)
     supported = found[0].severity in ("error", "warning")
-    return Cause(name, "supported" if supported else "not supported", found[0].text, bound, source)
+    return Cause(name, "supported" if supported else "not supported", [found[0].text], bound, source)
 
 
 def overfitting(study: Study, asked: Sequence[int]) -> Cause:
@@ -80,15 +80,13 @@ def overfitting(study: Study, asked: Sequence[int]) -> Cause:
         fall = _mean(curves[:, peak] - curves[:, -1], study.rule.confidence)
         supported |= peak + 1 < curves.shape[1] and fall.low > 0
         best = np.mean([np.argmax(member.dev) + 1 for member in study.members[at]])
-        last = (
-            "" if peak + 1 == curves.shape[1] else f", from epoch {peak + 1} to the last it falls by {_written(fall)}"
-        )
+        last = "" if peak + 1 == curves.shape[1] else f", from epoch {peak + 1} to the last it falls by {_size(fall)}"
         told.append(f"{label(study.settings[at])}: best epoch {best:.1f} of {curves.shape[1]} on average{last}")
     kept = "each run kept its best epoch" if study.config.optim.keep == "best" else "each run kept its last epoch"
     return Cause(
         "overfitting",
         "supported" if supported else "not supported",
-        f"{'; '.join(told)}; {kept}",
+        [*told, kept],
         "the fall's interval over seeds lies above 0",
         _curve_source(study),
     )
@@ -110,7 +108,7 @@ def under_training(study: Study, asked: Sequence[int]) -> Cause:
     return Cause(
         "under-training",
         "supported" if supported else "not supported",
-        "; ".join(told),
+        told,
         "the last epoch is the best and its step's interval over seeds lies above 0",
         _curve_source(study),
     )
@@ -122,7 +120,7 @@ def drift(study: Study, evidence: Mapping[tuple[Judged, str], Evidence], asked: 
     bound, source = "transfer's interval lies below 0 and test's does not", "scores/transfer.csv and scores/test.csv"
     if ("transfer", metric) not in evidence:
         why = "no pairs of another domain were scored; data.transfer=FILE names some"
-        return Cause(name, "no evidence in the record", why, bound, source)
+        return Cause(name, "no evidence in the record", [why], bound, source)
     told, supported = [], False
     units = np.eye(len(study.settings) + 1)
     for at in asked:
@@ -132,7 +130,7 @@ def drift(study: Study, evidence: Mapping[tuple[Judged, str], Evidence], asked: 
         )
         supported |= away.high < 0 <= home.high
         told.append(f"{label(study.settings[at])}: test {_written(home)}, transfer {_written(away)}")
-    return Cause(name, "supported" if supported else "not supported", "; ".join(told), bound, source)
+    return Cause(name, "supported" if supported else "not supported", told, bound, source)
 
 
 def rate_on_boundary(study: Study) -> Cause:
@@ -141,7 +139,7 @@ def rate_on_boundary(study: Study) -> Cause:
     rates = sorted({setting.lr for setting in study.settings})
     if len(rates) < 2:
         why = f"one learning rate was tried, {rates[0]:g}"
-        return Cause(name, "no evidence in the record", why, bound, _curve_source(study))
+        return Cause(name, "no evidence in the record", [why], bound, _curve_source(study))
     kept = {
         setting: np.array([_kept(member, study) for member in runs])
         for setting, runs in zip(study.settings, study.members, strict=True)
@@ -154,8 +152,8 @@ def rate_on_boundary(study: Study) -> Cause:
     ends = at in (0, len(rates) - 1)
     where = f"at the {'lower' if at == 0 else 'upper'} end of" if ends else "within"
     tried = ", ".join(f"{rate:g}" for rate in rates)
-    figures = f"best on dev is {label(best)}, {where} {tried}; it is ahead of {label(beside)} by {_written(gap)}"
-    return Cause(name, "supported" if ends and gap.low > 0 else "not supported", figures, bound, _curve_source(study))
+    figures = f"best on dev is {label(best)}, {where} {tried}; it is ahead of {label(beside)} by {_size(gap)}"
+    return Cause(name, "supported" if ends and gap.low > 0 else "not supported", [figures], bound, _curve_source(study))
 
 
 def _curves(members: Sequence[Member]) -> NDArray[np.float64]:
@@ -172,6 +170,10 @@ def _mean(values: NDArray[np.float64], confidence: float) -> Interval:
     """The t interval of the mean over seeds."""
     margin = float(values.std(ddof=1)) / math.sqrt(len(values)) * float(stdtrit(len(values) - 1, (1 + confidence) / 2))
     return Interval(float(values.mean()) - margin, float(values.mean()) + margin, confidence)
+
+
+def _size(interval: Interval) -> str:
+    return f"{(interval.low + interval.high) / 2:.4f} [{interval.low:.4f}, {interval.high:.4f}]"
 
 
 def _written(interval: Interval) -> str:

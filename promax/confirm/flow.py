@@ -31,17 +31,18 @@ def confirm(name: str, uri: str | None, out: Path | None = None, rule: RuleConfi
     # matplotlib takes its second, so what can be refused is refused before.
     from promax.confirm.folder import log, write, written_by_hand
     from promax.confirm.pictures import pictures
+    from promax.figures import png
 
     folder = out if out is not None else project_root() / "experiments" / re.sub(r"[^\w.-]+", "_", name)
     by_hand = written_by_hand(folder)
     findings = find(study, _audit(store, study))
     show(findings)
     drawn = pictures(findings)
-    figures = {file: figure for file, (figure, _) in drawn.items()}
+    images = {file: png(figure) for file, (figure, _) in drawn.items()}
     text = page(findings, read_origin(store, study), {file: shown for file, (_, shown) in drawn.items()})
     make_folder(folder)
-    write(text, by_hand, findings, figures, folder)
-    run_id = log(text, findings, figures, store)
+    write(text, by_hand, findings, images, folder)
+    run_id = log(text, findings, images, folder, store)
     print(f"Written to {folder}\nRecorded in {store.label}, run {run_id[:8]}, with the report as one file, report.html")
     return findings
 

@@ -10,12 +10,10 @@ from html import escape
 from pathlib import Path
 
 from markdown_it import MarkdownIt
-from matplotlib.figure import Figure
 
 from promax.config import ConfigError
 from promax.confirm import tables
 from promax.confirm.findings import Findings
-from promax.figures import png
 from promax.files import replace
 from promax.tracking import Run, Store, start_run
 from promax.tracking.query import KIND_TAG, VERDICT
@@ -40,10 +38,10 @@ def written_by_hand(folder: Path) -> str:
     """
     try:
         text = (folder / README).read_text(encoding="utf-8")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return f"{KEPT}\n"
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{folder / README}: can't be read: {error}") from None
+    except (OSError, UnicodeDecodeError):
+        raise ConfigError(f"{folder / README}: can't be read as text") from None
     if KEPT not in text:
         raise ConfigError(
             f"{folder / README}: was not written by promax confirm, and would be lost; name another folder with --out,"
@@ -52,7 +50,7 @@ def written_by_hand(folder: Path) -> str:
     return text[text.index(KEPT) :]
 
 
-def write(page: str, by_hand: str, findings: Findings, pictures: Mapping[str, Figure], out: Path) -> None:
+def write(page: str, by_hand: str, findings: Findings, images: Mapping[str, bytes], out: Path) -> None:
     """README.md, the tables and the pictures in the folder `out`, each whole or not at all.
 
     Raises:
@@ -60,20 +58,21 @@ def write(page: str, by_hand: str, findings: Findings, pictures: Mapping[str, Fi
     """
     files = {README: f"{page}\n{by_hand}".encode()}
     files |= {file: text.encode() for file, text in _tables(findings).items()}
-    files |= {file: png(figure) for file, figure in pictures.items()}
+    files |= images
     for file, content in files.items():
         replace(out / file, content)
 
 
-def log(page: str, findings: Findings, pictures: Mapping[str, Figure], store: Store) -> str:
-    """The verdict in the record, under the study's own run, whose id is returned: page, tables, pictures, each claim
-    as tag and metrics."""
+def log(page: str, findings: Findings, images: Mapping[str, bytes], out: Path, store: Store) -> str:
+    """Record the verdict under the study's own run and return that run's id.
+
+    The page goes there as one HTML file, the tables and pictures from the folder `out`, and each claim as a tag and
+    metrics.
+    """
     with _own_run(store, findings) as run:
-        run.log_text(html(page, findings.study.name, pictures), HTML)
-        for file, text in _tables(findings).items():
-            run.log_text(text, f"verdict/{file}")
-        for file, figure in pictures.items():
-            run.log_figure(figure, f"verdict/{file}")
+        run.log_text(html(page, findings.study.name, images), HTML)
+        for file in (*_tables(findings), *images):
+            run.log_artifact(out / file, "verdict")
         run.set_tags({f"promax.verdict.{_slug(each.claim.name)}": each.verdict for each in findings.judgements})
         metrics: dict[str, float] = {}
         for each in findings.judgements:
@@ -83,11 +82,11 @@ def log(page: str, findings: Findings, pictures: Mapping[str, Figure], store: St
         return run.run_id
 
 
-def html(page: str, title: str, pictures: Mapping[str, Figure]) -> str:
+def html(page: str, title: str, images: Mapping[str, bytes]) -> str:
     """The page as one HTML file that needs nothing beside it: the pictures are in it."""
     body = MarkdownIt("commonmark", {"html": False}).enable("table").render(page)
-    for file, figure in pictures.items():
-        inside = base64.b64encode(png(figure)).decode()
+    for file, image in images.items():
+        inside = base64.b64encode(image).decode()
         body = body.replace(f'src="{file}"', f'src="data:image/png;base64,{inside}"')
     # The tables' links lead beside the page, and in the record they lie elsewhere.
     body = re.sub(r'<a href="(\w+\.csv)">', r'<a href="verdict/\1">', body)

@@ -87,8 +87,8 @@ def _settings(study: Study) -> list[tuple[str, str]]:
         ("encoder", f"{weights.model_id(model)}, {verified}; {adapted}{length}"),
         (
             "training",
-            f"{optim.loss} loss, batch {optim.batch_size}, {optim.schedule} schedule with {optim.warmup_ratio:.0%} "
-            f"warm-up, weight decay {optim.weight_decay:g}{phases}; {kept}",
+            f"{optim.loss} loss, batch {optim.batch_size}, {optim.schedule} schedule with "
+            f"{100 * optim.warmup_ratio:g} % warm-up, weight decay {optim.weight_decay:g}{phases}; {kept}",
         ),
     ]
 

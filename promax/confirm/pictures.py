@@ -29,12 +29,12 @@ ACROSS = 3
 def pictures(findings: Findings) -> dict[str, tuple[Figure, str]]:
     """File name -> figure and what it shows; without ROC where the labels make no classes."""
     study, rule = findings.study, findings.study.rule
-    metric = TITLES[rule.metric]
+    metric, by = TITLES[rule.metric], study.config.optim.select_by
     drawn = {
         "claims.png": (claims(findings), "Each claim's effect with its interval, and the bound from which it holds"),
         "learning_curves.png": (
             learning_curves(study),
-            f"Dev {study.config.optim.select_by} after each epoch, mean and range over the seeds, beside the baseline",
+            f"Dev {TITLES.get(by, by)} after each epoch, mean and range over the seeds, beside the baseline",
         ),
         "surface.png": (surface(findings), f"Mean {metric} on test by learning rate and epochs"),
         "scores.png": (score_distributions(study), "Scores by label of the un-tuned encoder and the tuned ones"),
@@ -92,7 +92,8 @@ def learning_curves(study: Study) -> Figure:
     down = -(-len(rates) // across)
     figure = Figure(figsize=(7.6 if across > 1 else 6.4, 3.2 * down), dpi=120, layout="constrained")
     grid = figure.subplots(down, across, sharey=True, sharex=True, squeeze=False)
-    baseline = study.baseline.metrics.get(f"dev/{study.config.optim.select_by}")
+    by = study.config.optim.select_by
+    baseline = study.baseline.metrics.get(f"dev/{by}")
     for axes in grid.flat[len(rates) :]:
         axes.set_visible(False)
     for axes, lr in zip(grid.flat, rates, strict=False):
@@ -112,7 +113,7 @@ def learning_curves(study: Study) -> Figure:
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False, fontsize="small")
     for axes in grid[:, 0]:
-        axes.set_ylabel(f"dev {study.config.optim.select_by}")
+        axes.set_ylabel(f"dev {TITLES.get(by, by)}")
     figure.suptitle(f"mean of {len(study.seeds)} seeds; shaded: from the lowest to the highest", fontsize="small")
     return figure
 
@@ -161,20 +162,21 @@ def roc(study: Study) -> Figure:
     assert scored.positive is not None
     figure, axes = figures.canvas("ROC on test, a line for each run", "false positive rate", "true positive rate")
     axes.plot([0, 1], [0, 1], color="#cccccc", linewidth=1)
-    for (name, cell), (colour, style) in zip(_compared(study), ((AFTER, "-"), (BEFORE, "--")), strict=False):
+    baseline = figures.roc_points(scored.baseline, scored.positive)
+    axes.plot(*baseline, color="black", linewidth=1.6, linestyle=":", label="un-tuned", zorder=3)
+    for name, cell in _compared(study):
+        colour, style = (BEFORE, "--") if name.startswith("before") else (AFTER, "-")
         for number, scores in enumerate(scored.cells[cell]):
             points = figures.roc_points(scores, scored.positive)
             axes.plot(*points, style, color=colour, linewidth=0.8, alpha=0.7, label=name if number == 0 else None)
-    baseline = figures.roc_points(scored.baseline, scored.positive)
-    axes.plot(*baseline, color="black", linewidth=1.6, linestyle=":", label="un-tuned")
     axes.set_aspect("equal")
     axes.legend(frameon=False, loc="lower right")
     return figure
 
 
 def _compared(study: Study) -> Sequence[tuple[str, int]]:
-    """Name and cell of the setting after the change and, where the study has it, of the one before."""
-    named = (("after", study.rule.after), ("before", study.rule.before))
+    """Name and cell of the setting before the change, where there is one and the study has it, and of the one after."""
+    named = (("before", study.rule.before), ("after", study.rule.after))
     return [
         (f"{name} ({label(setting)})", study.settings.index(setting))
         for name, setting in named

@@ -16,6 +16,7 @@ from promax.confirm.study import Judged, Study, label
 from promax.confirm.tables import markdown
 from promax.data.pairs import is_binary
 from promax.metrics import UndefinedMetric
+from promax.tracking import DatasetRecord
 
 
 def page(findings: Findings, origin: Origin, pictures: dict[str, str]) -> str:
@@ -54,22 +55,24 @@ def answer(findings: Findings) -> str:
     """The verdict in three sentences: the counts, the means, and what the fix came to."""
     study, evidence = findings.study, findings.deciding
     counts = Counter(each.verdict for each in findings.judgements)
-    told = ", ".join(f"{counts[verdict]} {verdict.lower()}" for verdict in ("CONFIRMED", "REFUTED", "UNDECIDED"))
+    confirmed, refuted, undecided = (counts[verdict] for verdict in ("CONFIRMED", "REFUTED", "UNDECIDED"))
     means = dict(zip([*study.settings, None], evidence.means.tolist(), strict=True))
     reached = [f"{means[None]:.4f} un-tuned"]
     for name, setting in (("before", study.rule.before), ("after", study.rule.after)):
         if setting in means and setting is not None:
             reached.append(f"{means[setting]:.4f} with {label(setting)} ({name})")
     sentences = [
-        f"Of {len(findings.judgements)} claims {told}.",
+        f"{confirmed} of {len(findings.judgements)} claims confirmed, {refuted} refuted, {undecided} undecided.",
         f"{TITLES[study.rule.metric]} on test, mean of {len(study.seeds)} seeds: {', '.join(reached)}.",
     ]
     headline = {"the fix": "After less before", f"{label(study.rule.after)}": "After less un-tuned"}
     for each in findings.of("test", study.rule.metric):
         if each.contrast.name in headline:
             share = f", {wording.percent(each.relative)}" if each.relative else ""
+            told = each.effect.interval.low > 0 or each.effect.interval.high < 0
+            seen = "" if told else f"; one of {each.effect.smallest:.4f} would be seen in 80 % of such studies"
             size = wording.difference(each.effect.estimate, each.effect.interval)
-            sentences.append(f"{headline[each.contrast.name]}: {size}{share}, {wording.change(each.effect)}.")
+            sentences.append(f"{headline[each.contrast.name]}: {size}{share}, {wording.change(each.effect)}{seen}.")
     return " ".join(sentences)
 
 
@@ -182,21 +185,16 @@ def _diagnosis(findings: Findings) -> list[str]:
     title = "## Why not better"
     if not findings.causes:
         return [title, "No setting is below the baseline and no claim is refuted: there is nothing to explain."]
-    rows = [
-        (each.name, f"**{each.standing}**" if each.standing == "supported" else each.standing, each.figures, each.bound)
-        for each in findings.causes
-    ]
     told = (
         "Looked for in the settings below the baseline or, where there is none, in the one after the change. "
         "*Supported* means that the record is in keeping with a cause, not that it is proven."
     )
-    sources = sorted({each.source for each in findings.causes})
-    return [
-        title,
-        told,
-        markdown(("known cause", "the record", "figures", "supported if"), rows),
-        f"From {_and(sources)}.",
-    ]
+    lines = []
+    for each in findings.causes:
+        standing = f"**{each.standing}**" if each.standing == "supported" else each.standing
+        lines.append(f"- {each.name}: {standing}. Supported if {each.bound}; from {each.source}.")
+        lines += [f"  - {figure}" for figure in each.figures]
+    return [title, told, "\n".join(lines)]
 
 
 def _what_would_change(findings: Findings) -> list[str]:
@@ -210,8 +208,7 @@ def _what_would_change(findings: Findings) -> list[str]:
     if decided:
         least = max(decided, key=lambda each: each.p)
         lines.append(
-            f"Of the decided claims *{least.claim.name}* is the least sure, with p {wording.probability(least.p)} "
-            "after Holm. More seeds and pairs of the same kind are not expected to turn any of them over."
+            f"Of the decided claims *{least.claim.name}* is the least sure, with p {wording.probability(least.p)}."
         )
     lines.append(
         "Other pairs, another encoder or other training settings than those below: the verdict is about these."
@@ -226,13 +223,22 @@ def _design(findings: Findings, origin: Origin) -> list[str]:
         ("seeds", ", ".join(map(str, study.seeds))),
         ("runs", f"{len(study.settings) * len(study.seeds)} trained, and one un-tuned baseline beside all of them"),
         *(
-            (each.context, f"{each.profile['pairs']} pairs: {each.source}; fingerprint {each.digest}")
+            (
+                each.context,
+                f"{each.profile['pairs']} pairs: {each.source}; fingerprint {_fingerprint(study, each.context)}",
+            )
             for each in origin.data
         ),
         *((f"{side}, resampled", _units(study, side)) for side in study.sides),
         *origin.lines,
     ]
     return [markdown(("", ""), rows), _files()]
+
+
+def _side(study: Study, data: DatasetRecord) -> str:
+    # MLflow's digest is cut short; the tag is whole.
+    fingerprint = study.members[0][0].run.tags.get(f"promax.data.{data.context}", data.digest)
+    return f"{data.profile['pairs']} pairs: {data.source}; fingerprint {fingerprint}"
 
 
 def _units(study: Study, side: Judged) -> str:
@@ -267,7 +273,3 @@ def _picture(file: str, pictures: dict[str, str]) -> list[str]:
 
 def _list(lines: Iterable[str]) -> str:
     return "\n".join(f"- {line}" for line in lines)
-
-
-def _and(words: Sequence[str]) -> str:
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

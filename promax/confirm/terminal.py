@@ -34,9 +34,9 @@ def show(findings: Findings) -> None:
     console.print(table)
     for line in [answer(findings), *study.notes, *labels(findings)]:
         console.print(f"- {line}", markup=False, soft_wrap=True)
-    for cause in findings.causes:
-        if cause.standing == "supported":
-            console.print(f"- in keeping with {cause.name}: {cause.figures}", markup=False, soft_wrap=True)
+    if findings.causes:
+        supported = ", ".join(each.name for each in findings.causes if each.standing == "supported")
+        console.print(f"- known causes that the record supports: {supported or 'none'}", soft_wrap=True)
 
 
 def _escaped(text: str) -> str:

@@ -85,7 +85,7 @@ def lack(judgement: Judgement, study: Study) -> str:
     """What an undecided claim lacks."""
     if len(study.seeds) < study.rule.seeds:
         return f"the study has {judgement.lacks}"
-    return f"to decide it: {judgement.lacks}"
+    return f"what would decide it: {judgement.lacks}"
 
 
 def change(effect: Effect) -> str:
