@@ -26,7 +26,7 @@ Standing = Literal["supported", "not supported", "no evidence in the record"]
 
 @dataclass(frozen=True)
 class Cause:
-    """One known cause: whether the record supports it, by which figures, a line each, from where on, and their source."""
+    """One known cause: whether the record supports it, its figures, the bound from which they would, their source."""
 
     name: str
     standing: Standing

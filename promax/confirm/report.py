@@ -222,13 +222,7 @@ def _design(findings: Findings, origin: Origin) -> list[str]:
         ("settings", "; ".join(label(each) for each in study.settings)),
         ("seeds", ", ".join(map(str, study.seeds))),
         ("runs", f"{len(study.settings) * len(study.seeds)} trained, and one un-tuned baseline beside all of them"),
-        *(
-            (
-                each.context,
-                f"{each.profile['pairs']} pairs: {each.source}; fingerprint {_fingerprint(study, each.context)}",
-            )
-            for each in origin.data
-        ),
+        *((each.context, _side(study, each)) for each in origin.data),
         *((f"{side}, resampled", _units(study, side)) for side in study.sides),
         *origin.lines,
     ]
