@@ -142,7 +142,7 @@ def _beside(judgement: Judgement, study: Study) -> str:
     """Where the sentence names no other setting, the one that the figures are about."""
     if judgement.claim.of != "optimum" or judgement.verdict == "REFUTED":
         return ""
-    return f"closest is {_other(judgement, study)}, against which it measured "
+    return f"least sure against {_other(judgement, study)}, "
 
 
 def _and_yet(judgement: Judgement) -> str:
