@@ -55,7 +55,7 @@ def level(setting: SettingConfig, seed: int) -> list[float]:
 
 @dataclasses.dataclass
 class Made:
-    """Makes studies, in memory or in a store. Unless a test says otherwise: 2 x 2 settings, 5 seeds, 200 + 200 pairs."""
+    """Makes studies in memory. Unless a test says otherwise: 5 seeds, 200 positive and 200 negative pairs."""
 
     before, rate, longer, after = BEFORE, RATE, LONGER, AFTER
     rule = RuleConfig(
@@ -178,9 +178,11 @@ class Planted:
         seeds: Sequence[int] = range(5),
         transfer: Mapping[SettingConfig, float] | None = None,
         sweep: bool = True,
+        rule: RuleConfig | None = None,
     ) -> list[str]:
         """As `Made.study`, with the runs' ids in the order of cells and seeds, under a sweep's run or without one."""
-        cfg = Config(study=name, data=DataConfig(transfer="bugs.jsonl" if transfer else None), rule=self.made.rule)
+        data = DataConfig(transfer="bugs.jsonl" if transfer else None)
+        cfg = Config(study=name, data=data, rule=rule or self.made.rule)
         baseline = self.baseline(cfg, 0.78, 0.78 if transfer else None)
         parent = open_sweep(self.store, name, name, {"sampler": "grid"}) if sweep else None
         runs = []

@@ -68,7 +68,7 @@ def test_without_the_whole_factorial_only_the_cells_are_measured(made) -> None:
 
 
 def test_the_claims_table_is_what_counting_gives(made) -> None:
-    """Seeds differ by a known shift that is the same for all cells, so every mean is known without the metric's code."""
+    """Seeds differ by a known shift, the same for all cells, so every mean is known without the metric's code."""
     aucs = {"before": 0.80, "rate": 0.805, "longer": 0.83, "after": 0.835}
     seeds = [0.002 * (at - 2) for at in range(5)]
     rho = {name: np.mean([made.spearman(auc + seed) for seed in seeds]) for name, auc in aucs.items()}

@@ -81,7 +81,8 @@ def test_overfitting_is_a_fall_after_the_peak(made) -> None:
     # deviation over seeds is that of 0, 1, 2, 3, 4 thousandths, 0.00158, and t(4) is 2.776: +- 0.00196.
     assert (found.standing, found.figures[0]) == (
         "supported",
-        "5e-05, 12 epochs: best epoch 2.0 of 12 on average, from epoch 2 to the last it falls by 0.1020 [0.1000, 0.1040]",
+        "5e-05, 12 epochs: best epoch 2.0 of 12 on average, "
+        "from epoch 2 to the last it falls by 0.1020 [0.1000, 0.1040]",
     )
 
 
