@@ -1,10 +1,11 @@
-"""The pictures of a run and of an audit: score distributions, ROC, the learning curve, rules that give the labels.
+"""What the pictures of runs, audits and studies share, and those of a run and of an audit.
 
 numpy in, matplotlib figures out.
 """
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -18,12 +19,28 @@ from numpy.typing import NDArray
 NEGATIVE, POSITIVE, BASELINE = "#0072B2", "#D55E00", "#999999"
 
 
+def canvas(title: str, x: str, y: str) -> tuple[Figure, Axes]:
+    """An empty figure as wide as a README shows it, and its axes."""
+    figure = Figure(figsize=(6.4, 4.2), dpi=120, layout="constrained")
+    axes = figure.subplots()
+    axes.set(title=title, xlabel=x, ylabel=y)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as a PNG file; the same figure gives the same bytes."""
+    image = io.BytesIO()
+    figure.savefig(image, format="png", metadata={"Software": None})
+    return image.getvalue()
+
+
 def score_distributions(scores: NDArray[np.float64], labels: NDArray[np.float64], title: str) -> Figure:
     """Histograms of the cosine by label value: one colour each for 0, 1 and what lies between.
 
     `scores` and `labels` are (n,). The further the colours lie apart, the better the encoder separates.
     """
-    figure, axes = _canvas(title, "cosine of the pair", "pairs")
+    figure, axes = canvas(title, "cosine of the pair", "pairs")
     bins = np.linspace(min(0.0, float(scores.min())), 1.0, 41).tolist()
     # The cosine of two float32 unit vectors may pass 1 by its rounding.
     scores = np.minimum(scores, 1.0)
@@ -36,26 +53,34 @@ def score_distributions(scores: NDArray[np.float64], labels: NDArray[np.float64]
 
 def roc(curves: Sequence[tuple[str, NDArray[np.float64], NDArray[np.bool_]]], title: str) -> Figure:
     """ROC curves of (name, scores (n,), positive (n,)); the last one stands out."""
-    figure, axes = _canvas(title, "false positive rate", "true positive rate")
+    figure, axes = canvas(title, "false positive rate", "true positive rate")
     axes.plot([0, 1], [0, 1], color="#cccccc", linewidth=1)
     for number, (name, scores, positive) in enumerate(curves):
-        # Tied scores move both rates at once, so a point stands only where the score changes.
-        order = np.argsort(-scores, kind="stable")
-        last_of_tie = np.append(np.diff(scores[order]) != 0, True)
-        hits = np.cumsum(positive[order])[last_of_tie]
-        alarms = np.cumsum(~positive[order])[last_of_tie]
         colour = POSITIVE if number == len(curves) - 1 else BASELINE
-        axes.plot(np.append(0, alarms / alarms[-1]), np.append(0, hits / hits[-1]), color=colour, label=name)
+        axes.plot(*roc_points(scores, positive), color=colour, label=name)
     axes.set_aspect("equal")
     axes.legend(frameon=False, loc="lower right")
     return figure
+
+
+def roc_points(
+    scores: NDArray[np.float64], positive: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """False and true positive rates of the ROC curve, from (0, 0) to (1, 1).
+
+    Tied scores move both rates at once, so a point stands only where the score changes.
+    """
+    order = np.argsort(-scores, kind="stable")
+    last_of_tie = np.append(np.diff(scores[order]) != 0, True)
+    hits, alarms = (np.cumsum(of[order])[last_of_tie] for of in (positive, ~positive))
+    return np.append(0, alarms / alarms[-1]), np.append(0, hits / hits[-1])
 
 
 def learning_curve(
     epochs: Sequence[int], dev: Sequence[float], metric: str, best: int, baseline: float | None
 ) -> Figure:
     """The dev metric after each epoch, the kept epoch marked, the un-tuned baseline as a line."""
-    figure, axes = _canvas("learning curve", "epoch", f"dev {metric}")
+    figure, axes = canvas("learning curve", "epoch", f"dev {metric}")
     if baseline is not None:
         axes.axhline(baseline, color=BASELINE, linestyle="--", label=f"baseline {baseline:.4f}")
     axes.plot(epochs, dev, color=POSITIVE, marker="o", markersize=3)
@@ -68,15 +93,11 @@ def learning_curve(
     return figure
 
 
-def _canvas(title: str, x: str, y: str) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(6.4, 4.2), dpi=120, layout="constrained")
-    axes = figure.subplots()
-    axes.set(title=title, xlabel=x, ylabel=y)
-    axes.spines[["top", "right"]].set_visible(False)
-    return figure, axes
-
-
-def similarities(panels: Sequence[tuple[str, NDArray[np.float64], NDArray[np.float64]]], title: str) -> Figure:
+def similarities(
+    panels: Sequence[tuple[str, NDArray[np.float64], NDArray[np.float64]]],
+    title: str,
+    scored: str = "cosine of the pair, un-tuned encoder",
+) -> Figure:
     """One histogram under the other on one axis: (name, scores (n,), labels (n,)), a colour a label as in
     `score_distributions`. Each colour sums to 1, so that sets of different sizes can be compared; a stroke marks
     its mean.
@@ -100,7 +121,7 @@ def similarities(panels: Sequence[tuple[str, NDArray[np.float64], NDArray[np.flo
         axes.spines[["top", "right", "left"]].set_visible(False)
         axes.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1.0, 1.0))
     rows[0].set_title(title, loc="left")
-    rows[-1].set_xlabel("cosine of the pair, un-tuned encoder; strokes: means")
+    rows[-1].set_xlabel(f"{scored}; strokes: means")
     return figure
 
 

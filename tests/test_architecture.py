@@ -22,6 +22,7 @@ ROOMS = {
     "figures": set(),
     "trial": set(),
     "process": set(),
+    "files": {"config"},
     "tiers": {"config"},
     "weights": {"config"},
     "provenance": {"config"},
@@ -34,7 +35,11 @@ ROOMS = {
     "evaluate": {"config", "metrics", "data"},
     "adversarial": {"config", "data", "metrics", "lexical", "evaluate"},
     "compare": {"config", "data", "metrics", "scores", "tiers", "tracking"},
-    "confirm": {"config", "data", "metrics", "scores", "tiers", "tracking"},
+    "confirm": {
+        *("config", "data", "weights", "metrics", "scores", "figures", "files", "tracking", "compare"),
+        # What it read in a study's pairs, and from where on that counts.
+        "audit",
+    },
     "journal": {
         *("config", "data", "metrics", "train", "evaluate", "adversarial", "figures", "scores", "tiers"),
         *("provenance", "compare", "tracking"),
@@ -46,14 +51,14 @@ ROOMS = {
     "vectors": {"config", "weights", "encoder"},
     "audit": {
         *("config", "data", "metrics", "lexical", "weights", "encoder", "vectors", "figures", "provenance"),
-        "tracking",
+        *("files", "tracking"),
     },
     "build": {"config", "data", "lexical", "weights"},
     "search": {"config", "data", "weights", "encoder", "export", "vectors", "tracking"},
     "doctor": {"config", "paths", "weights", "encoder", "packed", "provenance", "tracking", "plugin"},
     "cli": {
         *("config", "paths", "data", "run", "compare", "tracking", "trial", "build", "vectors", "audit"),
-        *("search", "doctor"),
+        *("confirm", "search", "doctor"),
     },
     # hydra_plugins/promax_sweeper
     "plugin": {"config", "data", "process", "tracking", "trial"},
@@ -70,8 +75,9 @@ LIBRARIES = {
     "torch": {"encoder", "export", "packed", "train", "doctor"},
     "sentence_transformers": {"encoder", "export", "packed", "train", "run"},
     "datasets": {"data", "train"},
-    "matplotlib": {"figures", "tracking", "audit", "plugin"},
-    "rich": {"compare", "build", "audit", "search"},
+    "matplotlib": {"figures", "tracking", "audit", "confirm", "plugin"},
+    "rich": {"compare", "build", "audit", "confirm", "search"},
+    "markdown_it": {"confirm"},
     "faiss": {"data"},
     "inscriptis": {"data"},
     "python_calamine": {"data"},

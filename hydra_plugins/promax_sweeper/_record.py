@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import shlex
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -72,6 +73,8 @@ def write(study: Study, subject: Subject, run_id: str | None, folder: Path) -> N
     for line in [*_findings(study, best, shares), *_plots.draw(study.optuna, folder)]:
         print(line)
     print(f"run the best again: promax train @{folder / 'best.yaml'}\nfigures of all trials: {folder / 'study.html'}")
+    if "rule.question" in subject.settings:
+        print(f"the verdict: promax confirm {shlex.quote(study.name)}")
     print(f"browse the study: optuna-dashboard {study.storage.label}")
     if run_id is None:
         return

@@ -24,9 +24,10 @@ def audit(cfg: Config, out: Path | None = None) -> Report:
     # Reading needs no torch: a bad file is refused before the seconds that its import takes.
     from promax.audit.examine import examine
     from promax.audit.pictures import pictures
-    from promax.audit.record import log, make_folder, write
+    from promax.audit.record import log, write
     from promax.audit.report import show
     from promax.encoder import resolve_device
+    from promax.files import make_folder
     from promax.provenance import collect
     from promax.tracking import open_store, start_run
     from promax.tracking.query import AUDIT, KIND_TAG

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,7 +10,8 @@ from matplotlib.figure import Figure
 
 from promax.audit.finding import Report
 from promax.audit.report import markdown
-from promax.config import ConfigError
+from promax.figures import png
+from promax.files import replace
 from promax.tracking import Run
 
 
@@ -28,18 +27,6 @@ def to_text(report: Report) -> str:
     return json.dumps(report.to_json(), indent=1, ensure_ascii=False) + "\n"
 
 
-def make_folder(out: Path) -> None:
-    """The folder `out`, and those above it, where there is none.
-
-    Raises:
-        ConfigError: it can't be made.
-    """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"--out {out}: can't be made a folder: {error.strerror}") from None
-
-
 def write(report: Report, pictures: Mapping[str, Figure], out: Path, title: str) -> None:
     """report.md, report.json and the pictures in the folder `out`, each whole or not at all.
 
@@ -50,22 +37,4 @@ def write(report: Report, pictures: Mapping[str, Figure], out: Path, title: str)
     replace(out / "report.md", (markdown(report, title) + shown).encode())
     replace(out / "report.json", to_text(report).encode())
     for file, figure in pictures.items():
-        image = io.BytesIO()
-        figure.savefig(image, format="png")
-        replace(out / file, image.getvalue())
-
-
-def replace(path: Path, content: bytes) -> None:
-    """`content` as the file `path`, whatever was there before.
-
-    Raises:
-        ConfigError: it can't be written.
-    """
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        beside.write_bytes(content)
-        beside.replace(path)
-    except OSError as error:
-        raise ConfigError(f"{path}: can't be written: {error.strerror}") from None
-    finally:
-        beside.unlink(missing_ok=True)
+        replace(out / file, png(figure))

@@ -10,10 +10,11 @@ from pathlib import Path
 from promax import weights
 from promax.audit.examine import examine
 from promax.audit.finding import Report
-from promax.audit.record import log, replace, to_text
+from promax.audit.record import log, to_text
 from promax.audit.report import summary
 from promax.config import Config, ConfigError, project_root
 from promax.data.splits import Splits
+from promax.files import replace
 from promax.tracking import Run
 
 _logger = logging.getLogger(__name__)

@@ -42,7 +42,7 @@ baseline, which is computed first where the study has none yet.
   promax train --cfg job                                print the composed config, run nothing
 
 Groups: data (tickets pairs columnar hub), model (minilm minilm_lora mpnet mpnet_lora), optim (before_fix after_fix),
-rule (confirm_fix), experiment (baseline before_fix after_fix confirm_fix demo lr_epochs).
+rule (confirm_fix), experiment (baseline before_fix after_fix confirm_fix demo lr_epochs recipe).
 Every key: promax/config/schema.py. Hydra's other options: promax train --hydra-help.
 """
 
@@ -84,6 +84,18 @@ with a figure and what to do, and records it in the study. Exit code 1 if anythi
 A pair set of its own counts as test. Texts are never shown. Example of a result: experiments/data_audit/.
 """
 
+_CONFIRM_HELP = """\
+Judges the claims of the rule that a study's runs were logged with, from the scores in the record: no model is loaded.
+Prints each claim as CONFIRMED, REFUTED or UNDECIDED, writes README.md, tables and figures, and records the same as one
+HTML file under the study's own run. Text below the marker at the end of README.md is kept when it is written again.
+
+  promax train experiment=confirm_fix && promax confirm confirm_fix
+  promax confirm confirm_fix --out verdict
+  promax confirm mine --rule confirm_fix          by a rule chosen afterwards, and the report says so
+
+A rule: conf/rule/confirm_fix.yaml. Exit code 0 whatever the verdict is.
+"""
+
 
 _Verbs = Any  # argparse gives the type of what add_subparsers returns no public name
 
@@ -111,6 +123,7 @@ def make_parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(metavar="VERB", required=True, parser_class=_Interleaved)
     _add_train(verbs)
     _add_compare(verbs)
+    _add_confirm(verbs)
     _add_search(verbs)
     _add_ui(verbs)
     data = _add_data(verbs)
@@ -142,6 +155,17 @@ def _add_compare(verbs: _Verbs) -> None:
     compare.add_argument("--study", help="all finished runs of this study (default: promax)")
     compare.add_argument("--uri", help="tracking store (default: the embedded one)")
     compare.set_defaults(handler=run.compare)
+
+
+def _add_confirm(verbs: _Verbs) -> None:
+    confirm = verbs.add_parser(
+        "confirm", help="the verdict on a study, claim by claim", description=_CONFIRM_HELP, formatter_class=_RAW
+    )
+    confirm.add_argument("study", metavar="STUDY", help="the study, as its runs were filed with study=NAME")
+    confirm.add_argument("--out", type=Path, metavar="DIR", help="folder to write (default: experiments/STUDY)")
+    confirm.add_argument("--rule", metavar="NAME", help="judge by conf/rule/NAME.yaml instead: this explores")
+    confirm.add_argument("--uri", help="tracking store (default: the embedded one)")
+    confirm.set_defaults(handler=run.confirm)
 
 
 def _add_search(verbs: _Verbs) -> None:

@@ -18,6 +18,19 @@ def compare(options: argparse.Namespace) -> int:
     return 0
 
 
+def confirm(options: argparse.Namespace) -> int:
+    rule = None
+    if options.rule is not None:
+        from promax.cli.compose import composed
+        from promax.config import Config
+
+        rule = composed("config", Config, [f"rule={options.rule}"]).rule
+    from promax.confirm.flow import confirm
+
+    confirm(options.study, options.uri, options.out, rule)
+    return 0
+
+
 def ui(options: argparse.Namespace) -> int:
     from promax.tracking import open_store, serve_ui
 

@@ -171,7 +171,7 @@ def _lacks(tested: Effect, seeds: int) -> str:
         return " or ".join(ways)
     if tested.seeds_needed is None and tested.pairs_needed is None:
         return "more seeds and more pairs, both"
-    return "clear if it were the only claim; a little more of either"
+    return "a little more of either: it is clear but for the other claims"
 
 
 def _crossed(rule: RuleConfig) -> tuple[SettingConfig, SettingConfig]:

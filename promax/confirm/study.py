@@ -74,6 +74,7 @@ class Study:
         baseline: the un-tuned encoder's run.
         sides: test, and transfer where the runs have it.
         parent: the id of the sweep's own run; None where the runs are no sweep's.
+        foretold: the rule was logged with every run, before there was a result.
         notes: what a reader must know before believing the verdict, one line each.
     """
 
@@ -86,6 +87,7 @@ class Study:
     baseline: RunInfo
     sides: dict[Judged, Scored]
     parent: str | None
+    foretold: bool
     notes: list[str]
 
 
@@ -106,7 +108,7 @@ def read(store: Store, name: str, rule: RuleConfig | None = None) -> Study:
     seeds = _common_seeds(name, cells)
     members = [[_member(store, runs[seed], config.optim.select_by) for seed in seeds] for runs in cells.values()]
     baseline = get_run(store, tuned[0].tags[BASELINE_RUN])
-    notes = [*_rule_notes(tuned, config, rule), *_incomplete(cells, seeds), *_code_notes(tuned)]
+    changed = _rule_notes(tuned, config, rule)
     judged_by = rule or config.rule
     if judged_by is None:
         raise ConfigError(
@@ -123,7 +125,8 @@ def read(store: Store, name: str, rule: RuleConfig | None = None) -> Study:
         baseline=baseline,
         sides={side: _scored(store, side, baseline, members, config) for side in sides},
         parent=find_sweep(store, name),
-        notes=notes,
+        foretold=not changed,
+        notes=[*changed, *_incomplete(cells, seeds), *_code_notes(tuned)],
     )
 
 

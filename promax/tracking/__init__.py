@@ -16,6 +16,7 @@ os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
 os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
 
+from promax.tracking.datasets import DatasetRecord, read_datasets
 from promax.tracking.ending import Terminated, held_signals, status_and_reason
 from promax.tracking.health import Health, examine
 from promax.tracking.query import (
@@ -31,7 +32,7 @@ from promax.tracking.query import (
     read_text,
     runs_of,
 )
-from promax.tracking.record import REASON_TAG, DatasetRecord, Run, running, start_run, sweep_dead_runs
+from promax.tracking.record import REASON_TAG, Run, running, start_run, sweep_dead_runs
 from promax.tracking.store import Store, TrackingError, mask, open_store, serve_ui, ui_command
 from promax.tracking.sweep import close_sweep, find_sweep, finished_run, open_sweep
 
@@ -61,6 +62,7 @@ __all__ = [
     "mask",
     "open_store",
     "open_sweep",
+    "read_datasets",
     "read_history",
     "read_scores",
     "read_text",

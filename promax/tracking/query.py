@@ -20,9 +20,10 @@ from promax.tracking.store import Store, TrackingError
 BASELINE_KEY = "promax.baseline_key"
 BASELINE_RUN = "promax.baseline_run"
 
-# What a run is: a baseline, a tuned encoder, a sweep that has the runs of its trials under it, or an audit of pairs.
+# What a run is: a baseline, a tuned encoder, a sweep that has the runs of its trials under it, an audit of pairs, or
+# the verdict on a study whose runs are no sweep's.
 KIND_TAG = "promax.kind"
-SWEEP, AUDIT = "sweep", "audit"
+SWEEP, AUDIT, VERDICT = "sweep", "audit", "verdict"
 
 # How many runs or studies MLflow is asked for at once.
 PAGE = 1000
@@ -78,7 +79,7 @@ def get_run(store: Store, run_id: str) -> RunInfo:
 def runs_of(store: Store, study: str) -> list[RunInfo]:
     """All runs of a study that have an encoder: the finished ones first, and within each kind the newest first.
 
-    The runs of sweeps themselves and of audits are left out.
+    The runs of sweeps themselves, of audits and of verdicts are left out.
 
     Raises:
         ConfigError: no such study.
@@ -89,7 +90,8 @@ def runs_of(store: Store, study: str) -> list[RunInfo]:
         known = ", ".join(sorted(name for name in studies.values() if name != "Default")) or "none yet"
         raise ConfigError(f"study {study}: not in the record; studies: {known} (store {store.label})")
     found = search(store, "", experiments=ids)
-    runs = [run_info(store, run, study) for run in found if run.data.tags.get(KIND_TAG) not in (SWEEP, AUDIT)]
+    encoderless = (SWEEP, AUDIT, VERDICT)
+    runs = [run_info(store, run, study) for run in found if run.data.tags.get(KIND_TAG) not in encoderless]
     return sorted(runs, key=lambda run: (run.status != "FINISHED", -run.start_time.timestamp()))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import time
@@ -12,10 +11,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
+from mlflow.entities import Metric, Param, RunTag
 
 from promax.process import has_died, this_process
 from promax.scores import ScoreTable
+from promax.tracking.datasets import DatasetRecord, as_input
 from promax.tracking.ending import held_signals, status_and_reason, termination_raises
 from promax.tracking.query import search
 from promax.tracking.store import Store, TrackingError, mask
@@ -30,25 +30,8 @@ PARENT_TAG = "mlflow.parentRunId"
 # MLflow would cut longer values off without a word.
 LONGEST_PARAM = 6000
 LONGEST_TAG = 8000
-LONGEST_DIGEST = 36
 
 _logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class DatasetRecord:
-    """One side of a run's data as MLflow lists it: where it came from and how much, never what it says.
-
-    `digest` is the side's fingerprint, `source` a file name, a hub id or the generator's settings, `profile`
-    counts such as {"pairs": 1000, "positives": 500}.
-    """
-
-    name: str
-    digest: str
-    context: Literal["train", "dev", "test", "adversarial", "transfer"]
-    source_type: Literal["local", "hugging_face", "code"]
-    source: str
-    profile: Mapping[str, int | float | str]
 
 
 @dataclass(frozen=True)
@@ -119,19 +102,7 @@ class Run:
 
     def log_datasets(self, datasets: Sequence[DatasetRecord]) -> None:
         """Write what the run was trained and evaluated on, shown by MLflow in the column "Dataset"."""
-        inputs = [
-            DatasetInput(
-                Dataset(
-                    name=each.name,
-                    digest=each.digest[:LONGEST_DIGEST],
-                    source_type=each.source_type,
-                    source=json.dumps({"path" if each.source_type == "hugging_face" else "uri": mask(each.source)}),
-                    profile=json.dumps(dict(each.profile)),
-                ),
-                [InputTag("mlflow.data.context", each.context)],
-            )
-            for each in datasets
-        ]
+        inputs = [as_input(each) for each in datasets]
         with self.store.talking():
             self.store.client.log_inputs(self.run_id, inputs)
 

@@ -1,0 +1,153 @@
+"""A study read from its record, and what is refused or said of it."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from promax.config import Config, ConfigError
+from promax.confirm.study import read
+from promax.tracking import BASELINE_KEY, runs_of
+
+
+def test_a_study_is_read_as_it_was_logged(planted, made) -> None:
+    transfer = {made.after: 0.7, made.before: 0.75}
+    # Logged in another order than the settings' own.
+    runs = planted.study({made.after: 0.83, made.before: 0.80}, seeds=[3, 1], transfer=transfer, spread=0.01)
+    study = read(planted.store, "fix")
+    assert (study.settings, study.seeds) == ([made.before, made.after], [1, 3])
+    members = [[member.run.run_id for member in cell] for cell in study.members]
+    assert members == [[runs[3], runs[2]], [runs[1], runs[0]]]
+    first = study.members[0][0]
+    # After the last epoch dev is logged once more, for the kept epoch: that is no point of the curve.
+    assert (first.dev, len(first.loss)) == ([0.701, *[0.711] * 5], 6)
+    assert np.array_equal(study.sides["test"].cells[1, 1], made.scores(0.825))
+    assert np.array_equal(study.sides["transfer"].cells[0, 0], made.scores(0.75))
+    assert np.array_equal(study.sides["test"].baseline, made.scores(0.78))
+    assert study.rule == made.rule
+    assert (study.foretold, study.notes) == (True, [])
+    assert study.parent is not None
+
+
+def test_runs_of_no_sweep_have_no_parent(planted, made) -> None:
+    planted.study({made.after: 0.83}, seeds=[0, 1], sweep=False)
+    assert read(planted.store, "fix").parent is None
+
+
+def test_an_unfinished_study_is_judged_by_the_seeds_that_all_settings_have(planted, made) -> None:
+    planted.study({made.before: 0.80, made.after: 0.83}, seeds=[0, 1])
+    cfg, baseline = _config(planted, made)
+    planted.run(cfg, made.after, 2, 0.83, baseline)
+    study = read(planted.store, "fix")
+    assert study.seeds == [0, 1]
+    assert study.notes == ["1 finished runs are left out: their seeds are not in every setting yet"]
+
+
+def test_a_run_made_again_counts_in_place_of_the_first(planted, made) -> None:
+    runs = planted.study({made.after: 0.83}, seeds=[0, 1])
+    cfg, baseline = _config(planted, made)
+    again = planted.run(cfg, made.after, 1, 0.9, baseline)
+    assert [member.run.run_id for member in read(planted.store, "fix").members[0]] == [runs[0], again]
+
+
+def test_a_study_without_two_common_seeds_is_refused(planted, made) -> None:
+    planted.study({made.before: 0.80}, seeds=[0, 1])
+    cfg, baseline = _config(planted, made)
+    planted.run(cfg, made.after, 1, 0.83, baseline)
+    with pytest.raises(ConfigError) as refusal:
+        read(planted.store, "fix")
+    assert str(refusal.value) == (
+        "study fix: 1 seed(s) that every setting has, at least 2 are needed "
+        "(seeds of 2e-05, 6 epochs: 0, 1; 5e-05, 12 epochs: 1)\n"
+        "the command that began the study goes on with what is missing"
+    )
+
+
+def test_runs_that_differ_in_more_are_refused(planted, made) -> None:
+    runs = planted.study({made.after: 0.83}, seeds=[0, 1])
+    cfg, baseline = _config(planted, made)
+    other = dataclasses.replace(cfg, optim=dataclasses.replace(cfg.optim, loss="cosent"))
+    mixed = planted.run(other, made.after, 2, 0.83, baseline)
+    with pytest.raises(ConfigError) as refusal:
+        read(planted.store, "fix")
+    assert str(refusal.value) == (
+        f"study fix: its runs differ in optim.loss: cosine in {runs[0][:8]}, cosent in {mixed[:8]}\n"
+        "a verdict needs runs that differ in optim.lr, optim.epochs and seed alone; file others elsewhere"
+    )
+
+
+def test_runs_on_other_pairs_are_refused(planted, made) -> None:
+    runs = planted.study({made.after: 0.83}, seeds=[0, 1])
+    cfg, baseline = _config(planted, made)
+    other = planted.run(cfg, made.after, 2, 0.83, baseline, tags={"promax.data.test": "00" * 32})
+    with pytest.raises(ConfigError) as refusal:
+        read(planted.store, "fix")
+    assert str(refusal.value) == (
+        f"study fix: {runs[0][:8]} and {other[:8]} have other test pairs; give one of them a study=NAME of its own"
+    )
+
+
+def test_a_rule_changed_on_the_way_is_said(planted, made) -> None:
+    planted.study({made.after: 0.83}, seeds=[0, 1])
+    cfg, baseline = _config(planted, made)
+    claims = [dataclasses.replace(each, at_least=0.0) for each in made.rule.claims]
+    laxer = dataclasses.replace(made.rule, claims=claims)
+    planted.run(dataclasses.replace(cfg, rule=laxer), made.after, 2, 0.83, baseline)
+    study = read(planted.store, "fix")
+    assert study.rule == made.rule
+    assert (study.foretold, study.notes) == (
+        False,
+        [
+            "the rule was changed during the study: 2 versions of it were logged with the runs, "
+            "and it is judged by the first run's"
+        ],
+    )
+
+
+def test_a_rule_chosen_afterwards_is_said(planted, made) -> None:
+    planted.study({made.after: 0.83}, seeds=[0, 1])
+    laxer = dataclasses.replace(made.rule, confidence=0.6)
+    study = read(planted.store, "fix", laxer)
+    assert study.rule == laxer
+    assert (study.foretold, study.notes) == (
+        False,
+        ["this rule was chosen after the runs, which were logged with another rule: it explores and does not confirm"],
+    )
+    # The same rule by its name is no other rule.
+    assert read(planted.store, "fix", made.rule).foretold
+
+
+def test_runs_of_several_commits_and_of_changed_code_are_said(planted, made) -> None:
+    planted.study({made.after: 0.83}, seeds=[0, 1])
+    cfg, baseline = _config(planted, made)
+    changed = {"promax.git_commit": "f" * 40, "promax.git_dirty": "true"}
+    planted.run(cfg, made.after, 2, 0.83, baseline, tags=changed)
+    assert read(planted.store, "fix").notes == [
+        "runs of several commits: 0123456789ab (2), ffffffffffff (1)",
+        "1 of 3 runs were made with uncommitted changes, stored with each as git.diff",
+    ]
+
+
+def test_a_study_that_cannot_be_judged_is_refused(planted, made) -> None:
+    with pytest.raises(ConfigError, match="study fix: not in the record; studies: none yet"):
+        read(planted.store, "fix")
+    cfg = Config(study="fix")
+    baseline = planted.baseline(cfg, 0.78)
+    with pytest.raises(ConfigError) as refusal:
+        read(planted.store, "fix")
+    assert str(refusal.value) == "study fix: no finished run that was trained; nothing to judge"
+    for seed in (0, 1):
+        planted.run(cfg, made.after, seed, 0.83, baseline)
+    with pytest.raises(ConfigError) as refusal:
+        read(planted.store, "fix")
+    assert str(refusal.value) == (
+        "study fix: its runs were logged without a rule; name one with --rule, like --rule confirm_fix"
+    )
+
+
+def _config(planted, made):
+    """The config of a study's further runs, and its baseline."""
+    (baseline,) = (run for run in runs_of(planted.store, "fix") if BASELINE_KEY in run.tags)
+    return Config(study="fix", rule=made.rule), baseline.run_id
