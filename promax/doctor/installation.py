@@ -116,7 +116,7 @@ def git() -> Iterator[Check]:
         text = f"{project_root()} is in no git repository with a commit, so runs are recorded without one"
         yield Check("warning", "git", text, "run promax from a checkout")
     else:
-        changed = f", {len(found.changed)} changed files: runs are recorded with their diff" if found.git_dirty else ""
+        changed = ", and changes to it, which are recorded with each run" if found.git_dirty else ""
         yield Check("ok", "git", f"commit {found.git_commit[:12]}{changed}")
 
 
