@@ -354,15 +354,17 @@ def test_git(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_sweeper_and_the_launchers(monkeypatch: pytest.MonkeyPatch) -> None:
-    from hydra.core.plugins import Plugins
+    from hydra.core.config_store import ConfigStore
 
     sweeper, launchers = installation.sweeper()
     assert sweeper == Check("ok", "sweeper", "Hydra finds hydra/sweeper=promax_optuna")
-    assert launchers.says.startswith("basic, ")
-    monkeypatch.setattr(Plugins, "discover", lambda self, kind: [])
-    assert next(installation.sweeper()) == Check(
-        "problem", "sweeper", "Hydra does not find hydra/sweeper=promax_optuna", installation.INSTALL
-    )
+    # By the names that hydra/launcher takes.
+    assert launchers.says.startswith("basic, joblib")
+    monkeypatch.setattr(ConfigStore, "list", lambda self, path: ["basic.yaml"])
+    assert list(installation.sweeper()) == [
+        Check("problem", "sweeper", "Hydra does not find hydra/sweeper=promax_optuna", installation.INSTALL),
+        Check("ok", "launchers", "basic; for hydra.sweeper.workers above 1: pip install 'promax[workers]'"),
+    ]
 
 
 # --- what goes wrong in a check --------------------------------------------------------------------------------------
