@@ -116,20 +116,23 @@ def git() -> Iterator[Check]:
         text = f"{project_root()} is in no git repository with a commit, so runs are recorded without one"
         yield Check("warning", "git", text, "run promax from a checkout")
     else:
-        changed = f", {len(found.changed)} changed files: runs are recorded with their diff" if found.git_dirty else ""
+        changed = ", and changes to it, which are recorded with each run" if found.git_dirty else ""
         yield Check("ok", "git", f"commit {found.git_commit[:12]}{changed}")
 
 
 def sweeper() -> Iterator[Check]:
     """Whether Hydra, which looks for plugins by itself, finds the sweeper; and which launchers there are."""
+    from hydra.core.config_store import ConfigStore
     from hydra.core.plugins import Plugins
-    from hydra.plugins.launcher import Launcher
-    from hydra.plugins.sweeper import Sweeper
 
-    if "PromaxOptuna" in {each.__name__ for each in Plugins.instance().discover(Sweeper)}:
+    Plugins.instance()  # goes through what is installed; each plugin it finds enters its configs into the store
+    sweepers, launchers = (
+        sorted(name.removesuffix(".yaml") for name in ConfigStore.instance().list(f"hydra/{group}"))
+        for group in ("sweeper", "launcher")
+    )
+    if "promax_optuna" in sweepers:
         yield Check("ok", "sweeper", "Hydra finds hydra/sweeper=promax_optuna")
     else:
         yield Check("problem", "sweeper", "Hydra does not find hydra/sweeper=promax_optuna", INSTALL)
-    names = sorted(each.__name__.removesuffix("Launcher").lower() for each in Plugins.instance().discover(Launcher))
-    others = "" if len(names) > 1 else "; for hydra.sweeper.workers above 1: pip install 'promax[workers]'"
-    yield Check("ok", "launchers", f"{', '.join(names)}{others}")
+    others = "" if len(launchers) > 1 else "; for hydra.sweeper.workers above 1: pip install 'promax[workers]'"
+    yield Check("ok", "launchers", f"{', '.join(launchers)}{others}")

@@ -38,7 +38,7 @@ def show(
             for hit, moved in ((left, _leaving(left, top)), (right, _moved(right, top)))
         ]
         table.add_row(str(left.rank), *cells)
-    console.print(Text(f"query: {plain(query)}", no_wrap=True, overflow="ellipsis"))
+    console.print(Text(f"query: {plain(query)}"), no_wrap=True, overflow="ellipsis")
     console.print(table)
 
 
