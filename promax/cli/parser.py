@@ -8,6 +8,7 @@ from typing import Any
 
 from promax import __version__
 from promax.cli import verbs as run
+from promax.config import conf_dir
 
 _RAW = argparse.RawDescriptionHelpFormatter
 _TRAIN_HELP = """\
@@ -24,8 +25,8 @@ baseline, which is computed first where the study has none yet.
   promax train @mlruns/sweeps/.../best.yaml             the overrides in a file, as a search leaves them
   promax train --cfg job                                print the composed config, run nothing
 
-Groups: data (tickets pairs columnar hub), model (minilm minilm_lora mpnet mpnet_lora),
-optim (before_fix after_fix), experiment (baseline before_fix after_fix demo lr_epochs).
+Groups, from {folder}:
+{groups}
 """
 
 _BUILD_HELP = """\
@@ -93,8 +94,17 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def _add_train(verbs: _Verbs) -> None:
-    train = verbs.add_parser("train", help="train and evaluate a run", description=_TRAIN_HELP, formatter_class=_RAW)
+    description = _TRAIN_HELP.format(folder=conf_dir(), groups=_groups(conf_dir()))
+    train = verbs.add_parser("train", help="train and evaluate a run", description=description, formatter_class=_RAW)
     train.add_argument("overrides", nargs="*", help="config overrides in Hydra's grammar")
+
+
+def _groups(conf: Path) -> str:
+    """A line for each config group: its name, and what can be chosen."""
+    groups = sorted(path for path in conf.glob("*") if path.is_dir())
+    return "\n".join(
+        f"  {group.name}: {' '.join(sorted(each.stem for each in group.glob('*.yaml')))}" for group in groups
+    )
 
 
 def _add_compare(verbs: _Verbs) -> None:

@@ -144,18 +144,19 @@ def _defined(
     statistic: Statistic, weights: NDArray[np.float64], name: str, reasons: dict[str, str]
 ) -> NDArray[np.float64]:
     """The values of those rows of `weights` that have one; to `reasons` goes why the last of the others has none."""
-    try:
-        return (
-            statistic.many(weights)
-            if isinstance(statistic, Batched)
-            else np.array([statistic(each) for each in weights])
-        )
-    except UndefinedMetric as reason:
-        if len(weights) == 1:
+    if isinstance(statistic, Batched) and len(weights) > 1:
+        try:
+            return statistic.many(weights)
+        except UndefinedMetric:
+            halves = np.array_split(weights, 2)
+            return np.concatenate([_defined(statistic, half, name, reasons) for half in halves])
+    values: list[float] = []
+    for each in weights:
+        try:
+            values.append(statistic(each))
+        except UndefinedMetric as reason:
             reasons[name] = str(reason)
-            return np.empty(0)
-    halves = np.array_split(weights, 2)
-    return np.concatenate([_defined(statistic, half, name, reasons) for half in halves])
+    return np.array(values)
 
 
 def interval(samples: NDArray[np.float64], confidence: float) -> Interval:
