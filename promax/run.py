@@ -258,7 +258,7 @@ def _train(
 ) -> FitReport:
     cfg, train, dev = setting.cfg, setting.splits.train, setting.splits.dev
     assert train is not None and dev is not None, "a run that trains is given both sides"
-    log_audit(record, cfg, setting.splits, setting.device)
+    log_audit(record, cfg, setting.splits, setting.device, repeat=setting.trial is None)
     positive = positives(dev.labels, cfg.data.positive_from)
 
     def dev_score() -> dict[str, float]:

@@ -192,7 +192,7 @@ def _alone(folder: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        tqdm.write(f"another process is encoding into {folder}; waiting for it", file=sys.stderr)
+        tqdm.write("another process is encoding texts with this encoder; waiting for it", file=sys.stderr)
         lock.acquire()
     try:
         yield

@@ -134,7 +134,7 @@ def test_two_at_once_encode_each_text_once(cached, capsys: pytest.CaptureFixture
     assert sum(len(call) for encoder in encoders for call in encoder.calls) == 10
     for each in found:
         np.testing.assert_array_equal(each, EXPECTED)
-    assert "another process is encoding into" in capsys.readouterr().err
+    assert capsys.readouterr().err == "another process is encoding texts with this encoder; waiting for it\n"
 
 
 def test_what_is_there_is_read_while_another_process_encodes(cached, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import csv
 import io
 import math
 import shlex
+import statistics
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,10 +15,10 @@ from pathlib import Path
 import optuna
 import yaml
 from optuna.distributions import FloatDistribution, IntDistribution
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from hydra_plugins.promax_sweeper import _plots
-from hydra_plugins.promax_sweeper._study import REASON, RETRY_OF, RUNS, SAME_AS, Study
+from hydra_plugins.promax_sweeper._study import REASON, RETRY_OF, RUNS, SAME_AS, TRAINED, Study
 from hydra_plugins.promax_sweeper._subject import Subject
 
 # A float this close to an end, as a share of its range, is at the end; no draw hits it exactly.
@@ -68,9 +69,9 @@ def write(study: Study, subject: Subject, run_id: str | None, folder: Path) -> N
     _write_whole(folder / "trials.csv", _trials_csv(study))
     if best is None:
         return
-    _write_whole(folder / "best.yaml", override_file(study, best))
-    shares = importances(study)
-    for line in [*_findings(study, best, shares), *_plots.draw(study.optuna, folder)]:
+    _write_whole(folder / "best.yaml", override_file(study, subject, best))
+    shares = {} if all_equal(study) else importances(study)
+    for line in [*_findings(study, best, shares), *_cost(study), *_plots.draw(study.optuna, folder)]:
         print(line)
     print(f"run the best again: promax train @{folder / 'best.yaml'}\nfigures of all trials: {folder / 'study.html'}")
     if "rule.question" in subject.settings:
@@ -90,11 +91,20 @@ def write(study: Study, subject: Subject, run_id: str | None, folder: Path) -> N
     run.log_artifact(folder / "figures", "figures")
 
 
-def override_file(study: Study, trial: FrozenTrial) -> str:
-    """A trial's overrides as YAML that `promax train @FILE` takes."""
+def all_equal(study: Study) -> int:
+    """How many trials completed, where they are several and worth the same, so that none can be chosen; else 0."""
+    complete = [trial.values for trial in study.trials() if trial.state == TrialState.COMPLETE]
+    return len(complete) if len(complete) > 1 and all(values == complete[0] for values in complete) else 0
+
+
+def override_file(study: Study, subject: Subject, trial: FrozenTrial) -> str:
+    """A trial's overrides as YAML that `promax train @FILE` takes, from whatever folder."""
     shown = ", ".join(f"{name} {value:.4f}" for name, value in zip(study.options.objective, trial.values, strict=True))
     head = f"# Study {study.name}, trial {trial.number}: {shown}. Run it: promax train @best.yaml\n"
-    return head + yaml.safe_dump(study.space.overrides(trial.params), allow_unicode=True, width=10_000)
+    if equals := all_equal(study):
+        head += f"# All {equals} trials scored the same; this is the earliest of them.\n"
+    words = [subject.from_anywhere(word) for word in study.space.overrides(trial.params)]
+    return head + yaml.safe_dump(words, allow_unicode=True, width=10_000)
 
 
 def importances(study: Study) -> dict[str, float]:
@@ -134,11 +144,30 @@ def _findings(study: Study, best: FrozenTrial, shares: Mapping[str, float]) -> l
     spread = best.user_attrs.get("spread")
     over = f" (mean of {len(study.options.seeds)} seeds, standard deviation {spread[0]:.4f})" if spread else ""
     words = " ".join(f"{key}={each.text(best.params[key])}" for key, each in study.space.parameters.items())
+    if equals := all_equal(study):
+        return [
+            f"all {equals} trials scored the same, {values}{over}: nothing can be chosen by it; best.yaml holds the "
+            f"earliest, trial {best.number}: {words}"
+        ]
     lines = [f"best: trial {best.number}, {values}{over}: {words}"]
     if shares:
         lines.append("importance: " + ", ".join(f"{key} {share:.2f}" for key, share in shares.items()))
     lines += [f"warning: {each}; widen it, the best may lie beyond" for each in at_an_end(study, best)]
     return lines
+
+
+def besides(trial: FrozenTrial) -> float | None:
+    """The seconds of a trial that were neither steps nor embeddings; None where its runs did not tell."""
+    trained = trial.user_attrs.get(TRAINED)
+    return None if trained is None or trial.duration is None else trial.duration.total_seconds() - trained
+
+
+def _cost(study: Study) -> list[str]:
+    # Without the first, which pays for what the others share.
+    seconds = [each for trial in study.trials()[1:] if (each := besides(trial)) is not None]
+    if not seconds:
+        return []
+    return [f"besides training, a trial took {statistics.median(seconds):.2f} s (median of {len(seconds)})"]
 
 
 def _trials_csv(study: Study) -> str:
@@ -154,6 +183,7 @@ def _trials_csv(study: Study) -> str:
             "spread",
             "epochs",
             "seconds",
+            "seconds_besides_training",
             "reason",
             "retry_of",
             "same_as",
@@ -163,6 +193,7 @@ def _trials_csv(study: Study) -> str:
     for trial in study.trials():
         attrs = trial.user_attrs
         seconds = f"{trial.duration.total_seconds():.1f}" if trial.duration is not None else ""
+        other = besides(trial)
         values = [repr(value) for value in trial.values or ()] or [""] * len(study.options.objective)
         spread = " ".join(f"{each:.6f}" for each in attrs.get("spread", ()))
         settings = [trial.params.get(key, "") for key in keys]
@@ -177,6 +208,7 @@ def _trials_csv(study: Study) -> str:
                 spread,
                 epochs,
                 seconds,
+                "" if other is None else f"{other:.3f}",
                 *more,
                 " ".join(attrs.get(RUNS, ())),
             ]

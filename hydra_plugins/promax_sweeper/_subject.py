@@ -6,8 +6,10 @@ import dataclasses
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
@@ -17,13 +19,21 @@ from promax.config import Config, build, flatten
 # What says where and how a study is carried out, not which: other machines may have it otherwise.
 _ELSEWHERE = re.compile(r"(study|device|tracking\..*|data\.(train|dev|test|adversarial|transfer|path))")
 
+# Source of the pairs -> which keys of `data` are paths; a hub's sides are names of splits.
+_PATHS = {
+    "files": frozenset({"data.train", "data.dev", "data.test"}),
+    "hub": frozenset({"data.path"}),
+    "tickets": frozenset(),
+}
+
 
 @dataclass(frozen=True)
 class Subject:
     """The task at one point of the search space.
 
     `settings` is what is fixed, in dotted keys; `data` the fingerprints of its pairs, `notes` what to tell of them;
-    `study` MLflow's experiment, None where the task is not one of promax's, which is then not recorded either.
+    `study` MLflow's experiment, None where the task is not one of promax's, which is then not recorded either. `paths`
+    are the keys that may name a file or folder.
     """
 
     settings: Mapping[str, Any]
@@ -31,6 +41,16 @@ class Subject:
     study: str | None
     tracking_uri: str | None
     notes: tuple[str, ...] = ()
+    paths: frozenset[str] = frozenset()
+
+    def from_anywhere(self, word: str) -> str:
+        """`word` as it may be said in any folder: a relative path in it made absolute."""
+        (override,) = OverridesParser.create().parse_overrides([word])
+        path = Path(str(override.value())).expanduser()
+        if override.get_key_element().lstrip("+") not in self.paths or not path.exists():
+            return word
+        quoted = str(path.resolve()).replace("'", "\\'")
+        return f"{override.get_key_element()}='{quoted}'"
 
     def filed_under(self, name: str, space: Space) -> Space:
         """The space with the runs of all trials filed under the study's name."""
@@ -67,6 +87,7 @@ def subject_of(context: HydraContext, config: DictConfig, space: Space) -> Subje
         study=cfg.study,
         tracking_uri=cfg.tracking.uri,
         notes=tuple(splits.notes),
+        paths=_PATHS[cfg.data.source] | {"data.adversarial", "model.path"},
     )
 
 

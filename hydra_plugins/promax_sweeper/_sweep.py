@@ -66,6 +66,9 @@ def _run(study: Study, job: Job, subject: Subject) -> list[list[JobReturn]]:
     for note in subject.notes:
         # Here once, as the trials don't.
         print(f"data: {note}", file=sys.stderr)
+    if (standing := study.standing()).settled:
+        left = "going on" if not standing.done else "nothing is left to run"
+        print(f"study {study.name}: {standing.settled} of {standing.total} trials are done; {left}", file=sys.stderr)
     folder = Path(job.config.hydra.sweep.dir)
     folder.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(job.config, folder / "multirun.yaml")

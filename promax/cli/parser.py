@@ -11,6 +11,7 @@ from typing import Any
 from promax import __version__
 from promax.cli import completion
 from promax.cli import verbs as run
+from promax.paths import conf_dir
 
 _RAW = argparse.RawDescriptionHelpFormatter
 _EXAMPLES = """\
@@ -41,8 +42,8 @@ baseline, which is computed first where the study has none yet.
   promax train @mlruns/sweeps/.../best.yaml             the overrides in a file, as a search leaves them
   promax train --cfg job                                print the composed config, run nothing
 
-Groups: data (tickets pairs columnar hub), model (minilm minilm_lora mpnet mpnet_lora), optim (before_fix after_fix),
-rule (confirm_fix), experiment (baseline before_fix after_fix confirm_fix demo lr_epochs recipe).
+Groups, from {folder}:
+{groups}
 Every key: promax/config/schema.py. Hydra's other options: promax train --hydra-help.
 """
 
@@ -135,12 +136,21 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def _add_train(verbs: _Verbs) -> None:
-    train = verbs.add_parser("train", help="train and evaluate a run", description=_TRAIN_HELP, formatter_class=_RAW)
+    description = _TRAIN_HELP.format(folder=conf_dir(), groups=_groups(conf_dir()))
+    train = verbs.add_parser("train", help="train and evaluate a run", description=description, formatter_class=_RAW)
     # Hydra takes these, not argparse: here they are listed, and completed by the shell.
     train.add_argument("-m", "--multirun", action="store_true", help="a run for each value of a list, or a search")
     train.add_argument("--cfg", choices=["job", "hydra", "all"], help="print the composed config, run nothing")
     train.add_argument("--config-dir", metavar="DIR", help="a folder of configs besides conf/ (default: none)")
     _add_overrides(train, "Config")
+
+
+def _groups(conf: Path) -> str:
+    """A line for each config group: its name, and what can be chosen."""
+    groups = sorted(path for path in conf.glob("*") if path.is_dir())
+    return "\n".join(
+        f"  {group.name}: {' '.join(sorted(each.stem for each in group.glob('*.yaml')))}" for group in groups
+    )
 
 
 def _add_compare(verbs: _Verbs) -> None:

@@ -144,18 +144,16 @@ def _defined(
     statistic: Statistic, weights: NDArray[np.float64], name: str, reasons: dict[str, str]
 ) -> NDArray[np.float64]:
     """The values of those rows of `weights` that have one; to `reasons` goes why the last of the others has none."""
+    if len(weights) > 1 and not isinstance(statistic, Batched):
+        return np.concatenate([_defined(statistic, row[np.newaxis], name, reasons) for row in weights])
     try:
-        return (
-            statistic.many(weights)
-            if isinstance(statistic, Batched)
-            else np.array([statistic(each) for each in weights])
-        )
+        return statistic.many(weights) if isinstance(statistic, Batched) else np.array([statistic(weights[0])])
     except UndefinedMetric as reason:
         if len(weights) == 1:
             reasons[name] = str(reason)
             return np.empty(0)
-    halves = np.array_split(weights, 2)
-    return np.concatenate([_defined(statistic, half, name, reasons) for half in halves])
+    # One of them has no value: halving finds it in a few steps.
+    return np.concatenate([_defined(statistic, half, name, reasons) for half in np.array_split(weights, 2)])
 
 
 def interval(samples: NDArray[np.float64], confidence: float) -> Interval:
