@@ -73,7 +73,7 @@ def main() -> None:
         rows = [row(trial, runs) for trial in trials]
         checks = {"the command ends with exit code 0": code == 0, **account(trials, runs, cancelled["trial"])}
         show(rows, checks)
-        record = {**about(), "seconds": seconds, "cancelled": cancelled, "checks": checks, "trials": rows}
+        record = {**about(cluster), "seconds": seconds, "cancelled": cancelled, "checks": checks, "trials": rows}
         RECORD.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     sys.exit(not all(checks.values()))
 
@@ -156,7 +156,7 @@ def _counts(trial: FrozenTrial) -> bool:
     return trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
 
 
-def about() -> dict[str, Any]:
+def about(cluster: dict[str, str]) -> dict[str, Any]:
     """With what, when and how the record was made."""
     packages = ("promax", "hydra-core", "hydra-submitit-launcher", "submitit", "optuna", "mlflow", "psycopg", "torch")
     git = ["git", "-C", str(RECORD.parent)]
@@ -168,7 +168,7 @@ def about() -> dict[str, Any]:
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, no GPU; one node",
         "versions": {
             "python": platform.python_version(),
-            "slurm": output(["sinfo", "--version"], {}).removeprefix("slurm-wlm "),
+            "slurm": output(["sinfo", "--version"], cluster).removeprefix("slurm-wlm "),
             "postgresql": output([str(POSTGRES / "postgres"), "--version"], {}).split()[-1],
             **{name: metadata.version(name) for name in packages},
         },

@@ -139,6 +139,12 @@ def _check_launcher(options: Options, config: DictConfig) -> None:
             f"hydra.sweeper.workers={options.workers}: the basic launcher has one process; add hydra/launcher=joblib"
             " (pip install hydra-joblib-launcher) or hydra/launcher=submitit_slurm (hydra-submitit-launcher)"
         )
+    if options.storage is None and config.hydra.launcher._target_.endswith(".SlurmLauncher"):
+        print(
+            "warning: Slurm's jobs share mlruns/optuna.db: SQLite is safe on one machine's own disk alone, not on a"
+            " network folder; give hydra.sweeper.storage and tracking.uri",
+            file=sys.stderr,
+        )
 
 
 def _launcher_config(config: DictConfig, workers: int) -> DictConfig:

@@ -171,6 +171,17 @@ def test_ctrl_c_reaches_workers_that_no_signal_reaches(sweeps) -> None:
     check_one_finished_run_each(sweeps.study("afar"), sweeps.runs(), trials=4)
 
 
+def test_slurms_jobs_on_the_embedded_storage_are_warned_of(sweeps) -> None:
+    """Where there is no Slurm the launcher raises, after the warning."""
+    sweeps.patch.setenv("PATH", "")
+    words = (LR, "hydra.sweeper.study_name=slurm", "hydra/launcher=submitit_slurm", "hydra.sweeper.workers=2")
+    code, _, err = sweeps.run(*words)
+    assert code == 2
+    assert err.count("warning: Slurm's jobs share mlruns/optuna.db") == 1
+    assert "are you indeed on a slurm cluster?" in err
+    assert "warning" not in sweeps.run(*words, f"hydra.sweeper.storage={sweeps.storage}")[2]
+
+
 def test_a_trial_that_its_jobs_time_limit_ends_is_no_failure(sweeps) -> None:
     """submitit's handler of that signal raises in the middle of the run."""
     train = sys.modules["promax.cli.train"]
