@@ -127,12 +127,13 @@ class Heartbeat:
         while True:
             try:
                 self._rdb.record_heartbeat(self._trial_id)
-                if self._stop_asked():
-                    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
-                    return
+                stop = self._stop_asked()
             except Exception:  # each driver has its own; a beat that is missed is no reason to end the trial
                 self._rdb.remove_session()
-            if self._over.wait(self._interval):
+                stop = False
+            if stop:
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+            if stop or self._over.wait(self._interval):
                 self._rdb.remove_session()
                 return
 

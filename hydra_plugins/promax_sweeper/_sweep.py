@@ -177,7 +177,7 @@ def _how_to_go_on(study: Study) -> str:
     from promax.tracking import mask
 
     standing, elsewhere = study.standing(), study.at_work()
-    ending = f"{elsewhere} workers elsewhere end within {study.options.heartbeat} seconds\n" if elsewhere else ""
+    ending = f"workers still at it: {elsewhere}; they end within {study.options.heartbeat} s\n" if elsewhere else ""
     return (
         f"{ending}{standing.settled} of {standing.total} trials are done, what was running will be run again; "
         f"go on with:\n  {mask(shlex.join(_typed()))}"
