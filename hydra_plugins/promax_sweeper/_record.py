@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import optuna
 import yaml
@@ -21,6 +22,9 @@ from hydra_plugins.promax_sweeper import _plots
 from hydra_plugins.promax_sweeper._study import REASON, RETRY_OF, RUNS, SAME_AS, TRAINED, Study
 from hydra_plugins.promax_sweeper._subject import Subject
 
+if TYPE_CHECKING:
+    from promax.tracking import Store
+
 # A float this close to an end, as a share of its range, is at the end; no draw hits it exactly.
 NEAR = 0.02
 
@@ -29,19 +33,12 @@ NEAR = 0.02
 def opened(study: Study, subject: Subject) -> Iterator[str | None]:
     """The sweep's own run, open for the length of the block; None where the task is not recorded.
 
-    Runs that dead workers left open are closed at its end, as no run of a trial may follow that would do it.
+    Runs that dead workers left open are closed at its end, those of other machines too, which nothing else closes.
     """
     if subject.study is None:
         yield None
         return
-    from promax.tracking import (
-        close_sweep,
-        held_signals,
-        open_store,
-        open_sweep,
-        status_and_reason,
-        sweep_dead_runs,
-    )
+    from promax.tracking import close_sweep, held_signals, open_store, open_sweep, status_and_reason
 
     store = open_store(subject.tracking_uri)
     # Commands that begin together find one run, not make one each.
@@ -51,12 +48,19 @@ def opened(study: Study, subject: Subject) -> Iterator[str | None]:
         yield run.run_id
     except BaseException as error:
         with held_signals(unless=store.is_server):
-            sweep_dead_runs(store)
+            _close_the_deads_runs(store, study)
             close_sweep(run, *status_and_reason(error))
         raise
     with held_signals(unless=store.is_server):
-        sweep_dead_runs(store)
+        _close_the_deads_runs(store, study)
         close_sweep(run, "FINISHED")
+
+
+def _close_the_deads_runs(store: Store, study: Study) -> None:
+    from promax.tracking import close_lost_runs, sweep_dead_runs
+
+    sweep_dead_runs(store)
+    close_lost_runs(store, study.name, study.name, lambda number: study.trials()[number].state.is_finished())
 
 
 def write(study: Study, subject: Subject, run_id: str | None, folder: Path) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import signal
 import sqlite3
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -19,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from promax.config import ConfigError, project_root
 
-ALLOWED = "null (mlruns/optuna.db), sqlite:////folder/file.db, postgresql+psycopg://user@host/database"
+ALLOWED = "null (mlruns/optuna.db), sqlite:////folder/file.db, postgresql://user@host/database"
 # Seconds that a worker waits for another's write or turn before it gives up.
 PATIENCE = 600
 # A trial without a sign of life for so many heartbeats is taken for dead: one may be late.
@@ -40,7 +42,9 @@ class Storage:
         Raises:
             ConfigError: an address of another kind, or one that can't be opened.
         """
-        self.uri = uri or f"sqlite:///{project_root() / 'mlruns' / 'optuna.db'}"
+        # Left to itself, SQLAlchemy 2.0 looks for psycopg2 and 2.1 for psycopg.
+        given = re.sub(r"^postgresql://", "postgresql+psycopg://", uri or "")
+        self.uri = given or f"sqlite:///{project_root() / 'mlruns' / 'optuna.db'}"
         self._heartbeat = heartbeat
         kind = self.uri.partition(":")[0].partition("+")[0]
         if kind not in ("sqlite", "postgresql"):
@@ -91,9 +95,9 @@ class Storage:
             finally:
                 connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": PG_LOCK})
 
-    def beating(self, trial_id: int) -> Heartbeat:
-        """Signs of life of a trial, for the length of a `with` block."""
-        return Heartbeat(self.rdb, trial_id, self._heartbeat)
+    def beating(self, trial_id: int, stop_asked: Callable[[], bool] = lambda: False) -> Heartbeat:
+        """Signs of life of a trial, for the length of a `with` block; with each, it is asked whether to go on."""
+        return Heartbeat(self.rdb, trial_id, self._heartbeat, stop_asked)
 
     def close(self) -> None:
         self.rdb.remove_session()
@@ -102,10 +106,13 @@ class Storage:
 
 
 class Heartbeat:
-    """A thread that says every few seconds that a trial's worker lives; Optuna's own works in `optimize` alone."""
+    """A thread that says every few seconds that a trial's worker lives; Optuna's own works in `optimize` alone.
 
-    def __init__(self, rdb: RDBStorage, trial_id: int, interval: int) -> None:
-        self._rdb, self._trial_id, self._interval = rdb, trial_id, interval
+    Where the worker is asked to stop, it is as if SIGTERM had arrived.
+    """
+
+    def __init__(self, rdb: RDBStorage, trial_id: int, interval: int, stop_asked: Callable[[], bool]) -> None:
+        self._rdb, self._trial_id, self._interval, self._stop_asked = rdb, trial_id, interval, stop_asked
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._beat, daemon=True)
 
@@ -120,9 +127,13 @@ class Heartbeat:
         while True:
             try:
                 self._rdb.record_heartbeat(self._trial_id)
+                stop = self._stop_asked()
             except Exception:  # each driver has its own; a beat that is missed is no reason to end the trial
                 self._rdb.remove_session()
-            if self._over.wait(self._interval):
+                stop = False
+            if stop:
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+            if stop or self._over.wait(self._interval):
                 self._rdb.remove_session()
                 return
 

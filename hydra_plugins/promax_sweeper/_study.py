@@ -9,6 +9,7 @@ wherever the process is killed.
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,9 @@ WORKER, REASON, STOPPED = "worker", "reason", "stopped"
 RETRY_OF, ATTEMPT, SAME_AS, RUNS = "retry_of", "attempt", "same_as", "runs"
 # Seconds of a trial's steps and embeddings; the rest of its duration is what a trial costs besides.
 TRAINED = "trained_seconds"
+COMMAND, SLURM_JOB = "command", "slurm_job"
+# User attribute of a study, before the name of a command whose workers are to end.
+STOP = "promax.stop"
 
 _logger = logging.getLogger(__name__)
 
@@ -54,15 +58,15 @@ class Standing:
 
 
 class Study:
-    """One worker's hold on a study that other workers may share."""
+    """One worker's hold on a study that other workers may share; `command` names what has launched it."""
 
-    def __init__(self, storage: Storage, name: str, options: Options, space: Space) -> None:
-        self.storage, self.name, self.options, self.space = storage, name, options, space
+    def __init__(self, storage: Storage, name: str, options: Options, space: Space, command: str = "") -> None:
+        self.storage, self.name, self.options, self.space, self.command = storage, name, options, space, command
         self.optuna = optuna.load_study(study_name=name, storage=storage.rdb, pruner=make_pruner(options))
         self.total = total_of(options, space)
 
     def take(self) -> Trial | None:
-        """The next trial to run, None where none is left to take or too many have failed.
+        """The next trial to run, None where none is left to take, too many have failed or it was asked to stop.
 
         A setting that is finished already gets that result at once, and the next one is drawn.
         """
@@ -70,7 +74,7 @@ class Study:
             while True:
                 self._requeue_lost()
                 standing = self.standing()
-                if standing.settled + standing.running >= self.total or self.gave_up():
+                if standing.settled + standing.running >= self.total or self.gave_up() or self.stop_asked():
                     return None
                 self.optuna.sampler = make_sampler(self.options, len(self.trials()))
                 with warnings.catch_warnings():
@@ -80,6 +84,9 @@ class Study:
                 twin = self._finished_twin(trial)
                 if twin is None:
                     self.storage.rdb.record_heartbeat(trial._trial_id)
+                    for key, value in {COMMAND: self.command, SLURM_JOB: _slurm_job()}.items():
+                        if value:
+                            trial.set_user_attr(key, value)
                     # Last: a running trial without it was lost on the way here.
                     trial.set_user_attr(WORKER, this_process())
                     return trial
@@ -105,6 +112,18 @@ class Study:
     def stop(self, trial: Trial) -> None:
         """Give a trial back that its worker was told to stop."""
         self._end(trial, TrialState.FAIL, None, {STOPPED: True})
+
+    def ask_to_stop(self) -> None:
+        """Ask the workers of this command, wherever they are, to give back what they run and to end."""
+        self.optuna.set_user_attr(f"{STOP} {self.command}", True)
+
+    def stop_asked(self) -> bool:
+        return f"{STOP} {self.command}" in self.optuna.user_attrs
+
+    def at_work(self) -> int:
+        """How many workers of this command run a trial."""
+        running = (trial.user_attrs for trial in self.trials() if trial.state == TrialState.RUNNING)
+        return len({attrs.get(WORKER) for attrs in running if attrs.get(COMMAND) == self.command})
 
     def trials(self) -> list[FrozenTrial]:
         return self.optuna.get_trials(deepcopy=False)
@@ -219,6 +238,12 @@ def total_of(options: Options, space: Space) -> int:
         return options.n_trials or DEFAULT_TRIALS
     size = sum(1 for _ in space.grid())
     return min(options.n_trials or size, size)
+
+
+def _slurm_job() -> str | None:
+    """The job that this process is part of, as `scancel` and submitit's log files call it; None outside Slurm."""
+    array = os.environ.get("SLURM_ARRAY_JOB_ID")
+    return f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}" if array else os.environ.get("SLURM_JOB_ID")
 
 
 def _attempts(trial: FrozenTrial) -> int:

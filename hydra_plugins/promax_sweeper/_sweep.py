@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hydra.core.plugins import Plugins
-from hydra.core.utils import JobReturn
+from hydra.core.utils import JobReturn, configure_log
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
@@ -18,6 +18,7 @@ from hydra_plugins.promax_sweeper import _record
 from hydra_plugins.promax_sweeper._identity import identity, open_study
 from hydra_plugins.promax_sweeper._methods import check
 from hydra_plugins.promax_sweeper._options import Options
+from hydra_plugins.promax_sweeper._progress import Progress
 from hydra_plugins.promax_sweeper._running import Job
 from hydra_plugins.promax_sweeper._space import parse
 from hydra_plugins.promax_sweeper._storage import Storage
@@ -25,6 +26,7 @@ from hydra_plugins.promax_sweeper._study import Study
 from hydra_plugins.promax_sweeper._subject import Subject, subject_of
 from hydra_plugins.promax_sweeper._worker import Worker
 from promax.config import ConfigError
+from promax.process import this_process
 from promax.trial import SweepError
 
 # Seconds between two looks at trials that other workers still run.
@@ -53,7 +55,7 @@ def sweep(
         with storage.turn():
             name, inherited = open_study(storage.rdb, _name(options, config, subject), options, wanted)
         space = subject.filed_under(name, space)
-        study = Study(storage, name, options, space)
+        study = Study(storage, name, options, space, command=f"{this_process()} {time.time():.3f}")
         points += [each for each in map(space.inside, inherited) if each is not None]
         with storage.turn():
             study.enqueue([*points, *(list(space.grid())[: study.total] if options.sampler == "grid" else [])])
@@ -71,13 +73,15 @@ def _run(study: Study, job: Job, subject: Subject) -> list[list[JobReturn]]:
         print(f"study {study.name}: {standing.settled} of {standing.total} trials are done; {left}", file=sys.stderr)
     folder = Path(job.config.hydra.sweep.dir)
     folder.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(job.config, folder / "multirun.yaml")
+    _write_config(job.config, folder / "multirun.yaml")
     with _record.opened(study, subject) as run_id:
-        worker = Worker(job, study.name, study.storage.uri, subject.tracking_uri, run_id)
+        worker = Worker(job, study.name, study.storage.uri, subject.tracking_uri, run_id, study.command)
         try:
-            jobs = _work(study, worker)
+            with Progress(study):
+                jobs = _work(study, worker)
         except KeyboardInterrupt:
-            # joblib kills its processes where they don't end by themselves.
+            # Workers on other machines hear nothing of Ctrl-C; joblib kills its processes where they don't end.
+            study.ask_to_stop()
             study.requeue_lost(stopped=True)
             raise KeyboardInterrupt(_how_to_go_on(study)) from None
         _record.write(study, subject, run_id, folder)
@@ -92,7 +96,8 @@ def _work(study: Study, worker: Worker) -> list[JobReturn]:
     while True:
         before = len(study.trials())
         try:
-            jobs += _launch(worker)
+            # A launcher that raises for one worker leaves the others at work.
+            jobs += _launch(worker, max(1, study.options.workers - study.at_work()))
         except Exception as error:
             study.requeue_lost()
             # A trial that was begun, or that the dead left to be begun again, is progress; each is retried so often.
@@ -105,13 +110,15 @@ def _work(study: Study, worker: Worker) -> list[JobReturn]:
             return jobs
 
 
-def _launch(worker: Worker) -> list[JobReturn]:
+def _launch(worker: Worker, count: int) -> list[JobReturn]:
     job = worker.job
-    config = _launcher_config(job.config, job.options.workers)
+    config = _launcher_config(job.config, count)
+    # Some launchers do so themselves.
+    configure_log(config.hydra.hydra_logging, config.hydra.verbose)
     launcher = Plugins.instance().instantiate_launcher(hydra_context=job.context, task_function=worker, config=config)
     # A worker is composed like a trial, so that whatever must be set is set; it has no folder of its own.
     words = [*job.space.corners()[0], "hydra.sweep.subdir=.", "hydra.output_subdir=null", "hydra.job.chdir=false"]
-    returns = launcher.launch([list(words) for _ in range(job.options.workers)], initial_job_idx=0)
+    returns = launcher.launch([list(words) for _ in range(count)], initial_job_idx=0)
     return [each for done in returns for each in done.return_value]
 
 
@@ -135,6 +142,12 @@ def _check_launcher(options: Options, config: DictConfig) -> None:
             f"hydra.sweeper.workers={options.workers}: the basic launcher has one process; add hydra/launcher=joblib"
             " (pip install hydra-joblib-launcher) or hydra/launcher=submitit_slurm (hydra-submitit-launcher)"
         )
+    if options.storage is None and config.hydra.launcher._target_.endswith(".SlurmLauncher"):
+        print(
+            "warning: Slurm's jobs share mlruns/optuna.db: SQLite is safe on one machine's own disk alone, not on a"
+            " network folder; give hydra.sweeper.storage and tracking.uri",
+            file=sys.stderr,
+        )
 
 
 def _launcher_config(config: DictConfig, workers: int) -> DictConfig:
@@ -150,6 +163,12 @@ def _launcher_config(config: DictConfig, workers: int) -> DictConfig:
     return changed
 
 
+def _write_config(config: DictConfig, file: Path) -> None:
+    from promax.tracking import mask
+
+    file.write_text(mask(OmegaConf.to_yaml(config)), encoding="utf-8")
+
+
 def _name(options: Options, config: DictConfig, subject: Subject) -> str:
     name = str(options.study_name or subject.study or config.hydra.job.name)
     if not re.fullmatch(r"[^'\"\\]+", name):
@@ -160,10 +179,11 @@ def _name(options: Options, config: DictConfig, subject: Subject) -> str:
 def _how_to_go_on(study: Study) -> str:
     from promax.tracking import mask
 
-    standing = study.standing()
+    standing, elsewhere = study.standing(), study.at_work()
+    ending = f"workers still at it: {elsewhere}; they end within {study.options.heartbeat} s\n" if elsewhere else ""
     return (
-        f"{standing.settled} of {standing.total} trials are done, what was running will be run again; go on with:\n"
-        f"  {mask(shlex.join(_typed()))}"
+        f"{ending}{standing.settled} of {standing.total} trials are done, what was running will be run again; "
+        f"go on with:\n  {mask(shlex.join(_typed()))}"
     )
 
 

@@ -6,17 +6,15 @@ Everything stays in its process between trials: imports, data, weights.
 from __future__ import annotations
 
 import math
-import sys
 from dataclasses import dataclass
 
 from hydra.core.utils import JobReturn
 from omegaconf import DictConfig
-from optuna.trial import FrozenTrial, TrialState
-from tqdm import tqdm  # type: ignore[import-untyped]
 
 from hydra_plugins.promax_sweeper._running import Job, Record, TrialRun
 from hydra_plugins.promax_sweeper._storage import Storage
-from hydra_plugins.promax_sweeper._study import REASON, STOPPED, Study
+from hydra_plugins.promax_sweeper._study import Study
+from promax.process import this_process
 from promax.trial import Pruned
 
 
@@ -25,7 +23,7 @@ class Worker:
     """The task function that a launcher is given in place of the user's; what it needs travels with it.
 
     `parent` is the sweep's own run, recorded at `tracking_uri` under the study's name; None where the task is
-    not recorded.
+    not recorded. `command` names the command that launches it, a process first.
     """
 
     job: Job
@@ -33,23 +31,33 @@ class Worker:
     storage_uri: str
     tracking_uri: str | None
     parent: str | None
+    command: str
 
     def __call__(self, _composed: DictConfig) -> list[JobReturn]:
-        """Run trials until none is left, and return the jobs that were completed."""
+        """Run trials until none is left or it is told to end, and return the jobs that were completed."""
+        from promax.tracking import Terminated, termination_raises
+
+        jobs: list[JobReturn] = []
         storage = Storage(self.storage_uri, self.job.options.heartbeat)
         try:
-            study = Study(storage, self.study_name, self.job.options, self.job.space)
-            record = self._record()
-            jobs: list[JobReturn] = []
-            while (trial := study.take()) is not None:
-                run = TrialRun(self.job, study, trial, record)
-                with storage.beating(trial._trial_id):
-                    _settle(run)
-                print(progress(study, trial.number), file=sys.stderr, flush=True)
-                jobs += run.jobs
-            return jobs
+            with termination_raises():
+                self._work(storage, jobs)
+        except Terminated:
+            # A job that returns is known to be over; of one that merely ends, Slurm's launcher may never learn.
+            if self.command.startswith(f"{this_process()} "):
+                raise
         finally:
             storage.close()
+        return jobs
+
+    def _work(self, storage: Storage, jobs: list[JobReturn]) -> None:
+        study = Study(storage, self.study_name, self.job.options, self.job.space, self.command)
+        record = self._record()
+        while (trial := study.take()) is not None:
+            run = TrialRun(self.job, study, trial, record)
+            with storage.beating(trial._trial_id, study.stop_asked):
+                _settle(run)
+            jobs += run.jobs
 
     def _record(self) -> Record | None:
         if self.parent is None:
@@ -60,7 +68,7 @@ class Worker:
 
 
 def _settle(run: TrialRun) -> None:
-    """Run one trial and tell how it ended; Ctrl-C and SIGTERM give it back."""
+    """Run one trial and tell how it ended; Ctrl-C, SIGTERM and the end of a job's time give it back."""
     study, trial = run.study, run.trial
     try:
         values = run.values()
@@ -73,6 +81,10 @@ def _settle(run: TrialRun) -> None:
     except Exception as error:
         from promax.tracking import status_and_reason
 
+        if type(error).__module__.startswith("submitit."):
+            # Raised by its signal handler where the job's time is over, in the middle of whatever was going on.
+            study.stop(trial)
+            raise
         study.fail(trial, status_and_reason(error)[1])
     except BaseException:
         from promax.tracking import held_signals
@@ -80,34 +92,3 @@ def _settle(run: TrialRun) -> None:
         with held_signals(unless=False):
             study.stop(trial)
         raise
-
-
-def progress(study: Study, number: int) -> str:
-    """One line after a trial: how it ended, how far the study is, the best so far, the time left."""
-    trials = study.trials()
-    standing = study.standing()
-    parts = [f"trial {number} {_ending(trials[number], study)}", f"{standing.settled}/{standing.total} done"]
-    if len(study.options.objective) == 1:
-        best = study.best()
-        if best is not None:
-            parts.append(f"best {best.value:.4f} (trial {best.number})")
-    seconds = [each.duration.total_seconds() for each in trials if each.duration is not None and _trained(each)]
-    if seconds and not standing.done:
-        left = sum(seconds) / len(seconds) * (standing.total - standing.settled) / max(1, standing.running + 1)
-        parts.append(f"{tqdm.format_interval(left)} left")
-    return ", ".join(parts)
-
-
-def _trained(trial: FrozenTrial) -> bool:
-    return trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
-
-
-def _ending(trial: FrozenTrial, study: Study) -> str:
-    if trial.state == TrialState.COMPLETE:
-        shown = zip(study.options.objective, trial.values, strict=True)
-        return ", ".join(f"{name} {value:.4f}" for name, value in shown)
-    if trial.state == TrialState.PRUNED:
-        unit = "seed" if study.options.pruner == "wilcoxon" else "epoch"
-        steps = len(trial.intermediate_values)
-        return f"pruned after {steps} {unit}{'s' if steps > 1 else ''}"
-    return f"failed: {trial.user_attrs.get(REASON, 'stopped' if STOPPED in trial.user_attrs else 'lost')}"

@@ -17,7 +17,7 @@ os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
 os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
 
 from promax.tracking.datasets import DatasetRecord, read_datasets
-from promax.tracking.ending import Terminated, held_signals, status_and_reason
+from promax.tracking.ending import Terminated, held_signals, status_and_reason, termination_raises
 from promax.tracking.health import Health, examine
 from promax.tracking.query import (
     BASELINE_KEY,
@@ -34,7 +34,7 @@ from promax.tracking.query import (
 )
 from promax.tracking.record import REASON_TAG, Run, running, start_run, sweep_dead_runs
 from promax.tracking.store import Store, TrackingError, mask, open_store, serve_ui, ui_command
-from promax.tracking.sweep import close_sweep, find_sweep, finished_run, open_sweep
+from promax.tracking.sweep import close_lost_runs, close_sweep, find_sweep, finished_run, open_sweep
 
 # What MLflow logs as an error it also raises, and its copy shows SQL with its values.
 logging.getLogger("mlflow").setLevel(logging.CRITICAL)
@@ -51,6 +51,7 @@ __all__ = [
     "Store",
     "Terminated",
     "TrackingError",
+    "close_lost_runs",
     "close_sweep",
     "examine",
     "fetch_folder",
@@ -72,5 +73,6 @@ __all__ = [
     "start_run",
     "status_and_reason",
     "sweep_dead_runs",
+    "termination_raises",
     "ui_command",
 ]

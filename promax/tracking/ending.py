@@ -17,7 +17,7 @@ LONGEST_REASON = 200
 
 
 class Terminated(SystemExit):
-    """SIGTERM arrived while a run was open. Left alone, it ends the process with the usual status 143."""
+    """SIGTERM arrived while a run was open, or in a sweep's worker. Left alone, it ends the process with status 143."""
 
     def __init__(self) -> None:
         super().__init__(128 + signal.SIGTERM)

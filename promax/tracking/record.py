@@ -154,7 +154,7 @@ def sweep_dead_runs(store: Store) -> list[str]:
         with store.talking():
             # Read again: it may have closed its run properly, and ended, since the search.
             if store.client.get_run(run_id).info.status == "RUNNING":
-                _close(Run(store, run_id), "FAILED", "process died")
+                close(Run(store, run_id), "FAILED", "process died")
                 swept.append(run_id)
     return swept
 
@@ -178,7 +178,8 @@ def create_run(store: Store, study: str, name: str, tags: Mapping[str, object]) 
     return Run(store, created.info.run_id)
 
 
-def _close(run: Run, status: str, reason: str) -> None:
+def close(run: Run, status: str, reason: str) -> None:
+    """Close a run before its time, and say why."""
     run.set_tags({REASON_TAG: reason})
     with run.store.talking():
         run.store.client.set_terminated(run.run_id, status)
@@ -188,7 +189,7 @@ def _close_after(error: BaseException, run: Run) -> None:
     """Close a run that `error` ended; what goes wrong in this must not take that error's place."""
     status, reason = status_and_reason(error)
     try:
-        _close(run, status, reason)
+        close(run, status, reason)
     except TrackingError as failure:
         _logger.warning("run %s could not be closed as %s: %s", run.run_id, status, failure)
 

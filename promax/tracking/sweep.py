@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 from promax.process import this_process
 from promax.tracking.query import KIND_TAG, SWEEP, RunInfo, run_info, search
-from promax.tracking.record import PROCESS_TAG, REASON_TAG, Run, create_run
+from promax.tracking.record import PROCESS_TAG, REASON_TAG, Run, close, create_run
 from promax.tracking.store import Store
 from promax.trial import SWEEP_TAG, TRIAL_TAG
 
@@ -40,6 +40,23 @@ def close_sweep(run: Run, status: Literal["FINISHED", "FAILED", "KILLED"], reaso
     run.set_tags({REASON_TAG: reason})
     with run.store.talking():
         run.store.client.set_terminated(run.run_id, status)
+
+
+def close_lost_runs(store: Store, study: str, sweep: str, has_ended: Callable[[int], bool]) -> None:
+    """Close as FAILED the open runs of a sweep whose trials have ended, by number.
+
+    A worker closes the run before it ends the trial; so these died, on machines of whose processes nothing is known.
+    """
+    within = [store.experiment_id(study)]
+    for run in search(store, _of(sweep, "attributes.status = 'RUNNING'"), experiments=within):
+        trial = run.data.tags.get(TRIAL_TAG)
+        if trial is None or not has_ended(int(trial)):
+            continue
+        with store.talking():
+            # Read again: its trial may have ended properly since the search.
+            is_open = store.client.get_run(run.info.run_id).info.status == "RUNNING"
+        if is_open:
+            close(Run(store, run.info.run_id), "FAILED", "its worker died")
 
 
 def finished_run(store: Store, study: str, sweep: str, trials: Sequence[int], seed: int | None) -> RunInfo | None:

