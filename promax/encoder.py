@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import re
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -242,26 +241,6 @@ def merged_weights(encoder: SentenceTransformer) -> dict[str, torch.Tensor]:
             if isinstance(module, LoraLinear):
                 state[f"{name}.weight"] = state[f"{name}.weight"] + module.get_delta_weight("default")
     return state
-
-
-def put_adapter(encoder: SentenceTransformer, tensors: dict[str, torch.Tensor]) -> None:
-    """Give the encoder's LoRA adapter the weights of a saved one, as adapter_model.safetensors names them.
-
-    Raises:
-        ConfigError: not exactly the encoder's adapted layers, or other shapes.
-    """
-    # What PEFT saves as base_model.model.X.lora_A.weight, a model calls X.lora_A.default.weight by the adapter's name.
-    named = {
-        re.sub(r"^base_model\.model\.(.*\.lora_[AB])\.weight$", r"\1.default.weight", name): tensor
-        for name, tensor in tensors.items()
-    }
-    transformer = _transformer(encoder)
-    own = {name: tensor for name, tensor in transformer.state_dict().items() if ".lora_" in name}
-    if {name: each.shape for name, each in named.items()} != {name: each.shape for name, each in own.items()}:
-        raise ConfigError(
-            f"the saved adapter has {len(named)} matrices, the encoder {len(own)} to put them in, and they don't match"
-        )
-    transformer.load_state_dict(named, strict=False)
 
 
 def has_adapter(encoder: SentenceTransformer) -> bool:

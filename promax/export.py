@@ -24,7 +24,7 @@ from sentence_transformers import SentenceTransformer
 
 from promax import weights
 from promax.config import ConfigError, ModelConfig
-from promax.encoder import embed, has_adapter, load, merged_weights, put_adapter
+from promax.encoder import embed, has_adapter, load, merged_weights
 
 ADAPTER = "adapter_model.safetensors"
 
@@ -103,10 +103,31 @@ def reopen(folder: Path, base: ModelConfig, mode: Literal["adapter", "merged"], 
         return load(replace(base, path=str(folder.resolve()), revision=None, sha256=None, lora=None), device, seed=0)
     encoder = load(base, device, seed=0)
     try:
-        put_adapter(encoder, load_file(folder / ADAPTER, device=device))
+        _put_adapter(encoder, load_file(folder / ADAPTER, device=device))
     except (OSError, SafetensorError):
         raise ConfigError(f"the saved {ADAPTER} can't be read; it is missing, cut short or damaged") from None
     return encoder
+
+
+def _put_adapter(encoder: SentenceTransformer, tensors: dict[str, torch.Tensor]) -> None:
+    """Give the encoder's LoRA adapter the weights of a saved one, as adapter_model.safetensors names them.
+
+    Raises:
+        ConfigError: not exactly the encoder's adapted layers, or other shapes.
+    """
+    # What PEFT saves as base_model.model.X.lora_A.weight, a model calls X.lora_A.default.weight by the adapter's name.
+    named = {
+        re.sub(r"^base_model\.model\.(.*\.lora_[AB])\.weight$", r"\1.default.weight", name): tensor
+        for name, tensor in tensors.items()
+    }
+    transformer = encoder.transformers_model
+    assert transformer is not None, "weights.locate lets only transformers models pass"
+    own = {name: tensor for name, tensor in transformer.state_dict().items() if ".lora_" in name}
+    if {name: each.shape for name, each in named.items()} != {name: each.shape for name, each in own.items()}:
+        raise ConfigError(
+            f"the saved adapter has {len(named)} matrices, the encoder {len(own)} to put them in, and they don't match"
+        )
+    transformer.load_state_dict(named, strict=False)
 
 
 def _base_sha256(path: Path) -> str:

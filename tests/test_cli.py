@@ -44,7 +44,7 @@ def outcome(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, s
         (
             ["experiment=x"],
             "promax: experiment=x: no such config. Available: after_fix, baseline, before_fix, confirm_fix, demo, "
-            "lr_epochs\n",
+            "lr_epochs, recipe\n",
         ),
         (["optim.lr=[1"], "promax: optim.lr=[1: not an override; write KEY=VALUE, like"),
         (["optim=null"], "promax: optim=null: can't be composed: "),

@@ -90,9 +90,7 @@ def test_the_help_of_train_names_every_config(project: Path) -> None:
     assert set(groups) == {"data", "model", "optim", "rule", "experiment"}
     text = " ".join(ALL["train"].format_help().split())
     for group, choices in groups.items():
-        named = re.search(rf"\b{group} \(([\w ]+)\)", text)
-        assert named is not None, group
-        assert set(named[1].split()) == set(choices)
+        assert f" {group}: {' '.join(sorted(choices))} " in text
 
 
 @pytest.mark.parametrize("name", ["", *VERBS])

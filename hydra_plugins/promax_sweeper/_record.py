@@ -178,22 +178,9 @@ def _trials_csv(study: Study) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     keys = list(study.space.parameters)
-    writer.writerow(
-        [
-            "trial",
-            "state",
-            *keys,
-            *study.options.objective,
-            "spread",
-            "epochs",
-            "seconds",
-            "seconds_besides_training",
-            "reason",
-            "retry_of",
-            "same_as",
-            "runs",
-        ]
-    )
+    measured = ("spread", "epochs", "seconds", "seconds_besides_training")
+    links = ("reason", "retry_of", "same_as", "runs")
+    writer.writerow(["trial", "state", *keys, *study.options.objective, *measured, *links])
     for trial in study.trials():
         attrs = trial.user_attrs
         seconds = f"{trial.duration.total_seconds():.1f}" if trial.duration is not None else ""

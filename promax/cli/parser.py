@@ -18,6 +18,7 @@ _EXAMPLES = """\
 examples:
   promax train experiment=demo                                      a baseline and a fine-tuned run
   promax compare --study demo                                       how much better, and how sure that is
+  promax confirm confirm_fix                                        the verdict on a study, claim by claim
   promax search "VPN drops" --run 3f2a91bc --tickets incident.csv   the difference on tickets of your own
   promax ui                                                         the record in the browser
   promax data build incident.csv --out pairs                        an export becomes pairs
@@ -90,7 +91,7 @@ Judges the claims of the rule that a study's runs were logged with, from the sco
 Prints each claim as CONFIRMED, REFUTED or UNDECIDED, writes README.md, tables and figures, and records the same as one
 HTML file under the study's own run. Text below the marker at the end of README.md is kept when it is written again.
 
-  promax train experiment=confirm_fix && promax confirm confirm_fix
+  promax confirm confirm_fix                      after promax train experiment=confirm_fix
   promax confirm confirm_fix --out verdict
   promax confirm mine --rule confirm_fix          by a rule chosen afterwards, and the report says so
 
@@ -173,7 +174,9 @@ def _add_confirm(verbs: _Verbs) -> None:
     )
     confirm.add_argument("study", metavar="STUDY", help="the study, as its runs were filed with study=NAME")
     confirm.add_argument("--out", type=Path, metavar="DIR", help="folder to write (default: experiments/STUDY)")
-    confirm.add_argument("--rule", metavar="NAME", help="judge by conf/rule/NAME.yaml instead: this explores")
+    confirm.add_argument(
+        "--rule", metavar="NAME", help="judge by conf/rule/NAME.yaml: this explores (default: as logged)"
+    )
     confirm.add_argument("--uri", help="tracking store (default: the embedded one)")
     confirm.set_defaults(handler=run.confirm)
 
