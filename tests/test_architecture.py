@@ -35,11 +35,11 @@ ROOMS = {
     "compare": {"config", "data", "metrics", "scores", "tiers", "tracking"},
     "journal": {
         *("config", "data", "metrics", "train", "evaluate", "adversarial", "figures", "scores", "tiers"),
-        *("provenance", "compare", "tracking"),
+        *("provenance", "compare", "tracking", "weights"),
     },
     "run": {
         *("config", "data", "weights", "encoder", "export", "train", "evaluate", "adversarial", "audit"),
-        *("provenance", "journal", "tracking", "trial"),
+        *("provenance", "journal", "tracking", "trial", "packed"),
     },
     "vectors": {"config", "weights", "encoder"},
     "audit": {

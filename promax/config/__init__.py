@@ -10,7 +10,7 @@ from __future__ import annotations
 from promax.config.building import build, flatten, from_yaml, is_known, to_yaml, unknown_key
 from promax.config.curriculum import BuildConfig, MiningConfig, PhasesConfig, SplitsConfig
 from promax.config.exports import ExportColumnsConfig, ExportConfig
-from promax.config.paths import conf_dir, project_root
+from promax.config.paths import checkout, conf_dir, project_root
 from promax.config.schema import (
     AdversarialConfig,
     ColumnsConfig,
@@ -48,6 +48,7 @@ __all__ = [
     "TiersConfig",
     "TrackingConfig",
     "build",
+    "checkout",
     "conf_dir",
     "flatten",
     "from_yaml",
