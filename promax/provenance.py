@@ -187,8 +187,12 @@ def _version(name: str) -> str:
 
 
 def _requirements() -> tuple[str, ...]:
-    names = {(each.metadata["Name"], each.version) for each in metadata.distributions()}
-    return tuple(f"{name}=={version}" for name, version in sorted(names, key=lambda pair: str(pair[0]).lower()))
+    # Of two with one name, the first on the path is the one that is imported.
+    found: dict[str, str] = {}
+    for each in metadata.distributions():
+        name = str(each.metadata["Name"])
+        found.setdefault(name.lower().replace("_", "-"), f"{name}=={each.version}")
+    return tuple(sorted(found.values(), key=lambda line: line.partition("==")[0].lower()))
 
 
 def _threads() -> int:

@@ -28,6 +28,18 @@ Groups: data (tickets pairs columnar hub), model (minilm minilm_lora mpnet mpnet
 optim (before_fix after_fix), experiment (baseline before_fix after_fix demo lr_epochs).
 """
 
+_REPRODUCE_HELP = """\
+Runs a logged run again from its record: its commit with its uncommitted change in a worktree of its own, its
+resolved config, its pairs and encoder files, checked by their hashes before anything is trained. Then compares
+every metric at every step, every loss and every pair's score. The new run stands under the old one in the
+MLflow UI and is no part of its study's tables. Exit code 1 if something drifted, 2 if it can't be rebuilt.
+
+  promax reproduce 3f2a91bc --dry-run                      what would be done, and whether everything is there
+  promax reproduce 3f2a91bc                                with the packages installed here
+  promax reproduce 3f2a91bc --env                          with the run's own, in an environment of their own
+  promax reproduce 3f2a91bc data.train=/data/train.jsonl   where a file lies elsewhere now
+"""
+
 _BUILD_HELP = """\
 Reads a ServiceNow, Jira or Bugzilla export, takes positive pairs from problem records, parents and
 duplicate links, mines negative ones, and writes train, dev, test and adversarial pairs with a manifest.
@@ -79,12 +91,13 @@ def make_parser() -> argparse.ArgumentParser:
         formatter_class=_RAW,
     )
     parser.add_argument("--version", action="version", version=f"promax {__version__}")
-    verbs = parser.add_subparsers(metavar="VERB", required=True)
+    verbs = parser.add_subparsers(metavar="VERB", required=True, parser_class=_Interleaved)
     _add_train(verbs)
     _add_compare(verbs)
+    _add_reproduce(verbs)
     _add_ui(verbs)
     data = verbs.add_parser("data", help="build pairs from an export, audit them, generate tickets").add_subparsers(
-        metavar="VERB", required=True, parser_class=_Interleaved
+        metavar="VERB", required=True
     )
     _add_build(data)
     _add_audit(data)
@@ -109,6 +122,21 @@ def _add_compare(verbs: _Verbs) -> None:
     compare.add_argument("--study", help="all finished runs of this study (default: promax)")
     compare.add_argument("--uri", help="tracking store (default: the embedded one)")
     compare.set_defaults(handler=run.compare)
+
+
+def _add_reproduce(verbs: _Verbs) -> None:
+    reproduce = verbs.add_parser(
+        "reproduce",
+        help="run a logged run again from its record",
+        description=_REPRODUCE_HELP,
+        formatter_class=_RAW,
+    )
+    reproduce.add_argument("run", metavar="RUN", help="run id, or its first characters")
+    reproduce.add_argument("overrides", nargs="*", metavar="KEY=PATH", help="files that lie elsewhere now")
+    reproduce.add_argument("--env", action="store_true", help="install the run's packages into a fresh environment")
+    reproduce.add_argument("--dry-run", action="store_true", help="check and tell, train nothing")
+    reproduce.add_argument("--uri", help="tracking store (default: the embedded one)")
+    reproduce.set_defaults(handler=run.reproduce)
 
 
 def _add_ui(verbs: _Verbs) -> None:

@@ -16,11 +16,16 @@ os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
 os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
 
-from promax.tracking.ending import Terminated, held_signals, status_and_reason
+from promax.tracking.ending import Terminated, held_signals, status_and_reason, termination_raises
 from promax.tracking.query import (
     BASELINE_KEY,
     BASELINE_RUN,
+    KIND_TAG,
+    REPRODUCTION,
     RunInfo,
+    artifacts_in,
+    curves,
+    data_sources,
     find_baseline,
     get_run,
     read_scores,
@@ -37,13 +42,18 @@ logging.getLogger("mlflow").setLevel(logging.CRITICAL)
 __all__ = [
     "BASELINE_KEY",
     "BASELINE_RUN",
+    "KIND_TAG",
+    "REPRODUCTION",
     "DatasetRecord",
     "Run",
     "RunInfo",
     "Store",
     "Terminated",
     "TrackingError",
+    "artifacts_in",
     "close_sweep",
+    "curves",
+    "data_sources",
     "find_baseline",
     "finished_run",
     "get_run",
@@ -58,5 +68,6 @@ __all__ = [
     "start_run",
     "status_and_reason",
     "sweep_dead_runs",
+    "termination_raises",
     "ui_command",
 ]
