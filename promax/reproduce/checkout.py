@@ -59,8 +59,8 @@ def _refuse_another_version(recorded: Recorded, checkout: Path | None) -> None:
         )
     if recorded.commit is not None:
         raise ConfigError(
-            f"{name}: was made by commit {recorded.commit[:12]}, and this promax {now} is installed without a checkout\n"
-            "reproduce it from a clone that has the commit"
+            f"{name}: was made by commit {recorded.commit[:12]}, and this promax is installed without a checkout\n"
+            "reproduce it with the promax of a clone that has the commit"
         )
     if then != now:
         raise ConfigError(f"{name}: was made by promax {then}, installed is {now}\npip install promax=={then}")

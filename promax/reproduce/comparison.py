@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from promax.scores import ScoreTable
 from promax.tracking import RunInfo, Store, artifacts_in, curves, read_text
@@ -61,7 +60,7 @@ def compare(store: Store, then: RunInfo, now: RunInfo, stop_after: int | None) -
             for each in (before, after)
         ]
         if stop_after is None or sides[0]:
-            found.append(_metric(name, *sides))
+            found.append(_metric(name, sides[0], sides[1]))
     if stop_after is None:
         paths = sorted({*artifacts_in(store, then.run_id, "scores"), *artifacts_in(store, now.run_id, "scores")})
         found += [_scores(store, path, then, now) for path in paths]
@@ -77,45 +76,37 @@ def _rank(name: str) -> int:
 def _metric(name: str, then: dict[int, float], now: dict[int, float]) -> Compared:
     group = name.partition("/")[0]
     tolerance = EXACT if group == "train" and name != "train/loss" else METRICS
-    steps = sorted({*then, *now})
-    values = [np.array([side.get(step, np.nan) for step in steps]) for side in (then, now)]
-    return _compared(f"{group} metrics", name, *values, tolerance, [f"step {step}" for step in steps])
+    return _compared(f"{group} metrics", name, "step", then, now, tolerance)
 
 
 def _losses(store: Store, then: RunInfo, now: RunInfo) -> Compared:
-    columns = []
-    for run in (then, now):
-        rows = list(csv.DictReader(io.StringIO(read_text(store, run.run_id, "steps.csv"))))
-        columns.append(np.array([float(row["loss"]) for row in rows]))
-    longest = max(map(len, columns))
-    padded = [np.pad(column, (0, longest - len(column)), constant_values=np.nan) for column in columns]
-    places = [f"step {step}" for step in range(1, longest + 1)]
-    return _compared("loss of each step", "steps.csv", *padded, METRICS, places)
+    def by_step(run: RunInfo) -> dict[int, float]:
+        rows = csv.DictReader(io.StringIO(read_text(store, run.run_id, "steps.csv")))
+        return {int(row["step"]): float(row["loss"]) for row in rows}
+
+    return _compared("loss of each step", "steps.csv", "step", by_step(then), by_step(now), METRICS)
 
 
 def _scores(store: Store, path: str, then: RunInfo, now: RunInfo) -> Compared:
-    """The scores of one side, by pair."""
-    tables = [
-        ScoreTable.from_csv(read_text(store, run.run_id, path))
-        if path in artifacts_in(store, run.run_id, "scores")
-        else None
-        for run in (then, now)
-    ]
-    columns = [
-        {} if table is None else dict(zip(table.pair.tolist(), table.score.tolist(), strict=True)) for table in tables
-    ]
-    pairs = sorted({*columns[0], *columns[1]})
-    values = [np.array([column.get(pair, np.nan) for pair in pairs]) for column in columns]
+    """The scores of one side, by pair; none where a run has no such file."""
+
+    def by_pair(run: RunInfo) -> dict[int, float]:
+        if path not in artifacts_in(store, run.run_id, "scores"):
+            return {}
+        table = ScoreTable.from_csv(read_text(store, run.run_id, path))
+        return dict(zip(table.pair.tolist(), table.score.tolist(), strict=True))
+
     side = path.removeprefix("scores/").removesuffix(".csv")
-    return _compared(f"scores on {side}", path, *values, SCORES, [f"pair {pair}" for pair in pairs])
+    return _compared(f"scores on {side}", path, "pair", by_pair(then), by_pair(now), SCORES)
 
 
 def _compared(
-    group: str, name: str, then: NDArray[np.float64], now: NDArray[np.float64], tolerance: float, places: list[str]
+    group: str, name: str, unit: str, then: dict[int, float], now: dict[int, float], tolerance: float
 ) -> Compared:
-    """`nan` stands for a value that is missing; no recorded one is."""
-    same = then.view(np.int64) == now.view(np.int64)
-    off = np.nan_to_num(np.abs(then - now), nan=np.inf)
-    off[same] = 0.0
+    """Value by value; `unit` is what their numbers count. No recorded value is NaN, so it stands for a missing one."""
+    places = sorted({*then, *now})
+    before, after = (np.array([side.get(place, np.nan) for place in places]) for side in (then, now))
+    same = before.view(np.int64) == after.view(np.int64)
+    off = np.nan_to_num(np.abs(before - after), nan=np.inf)
     worst = int(off.argmax())
-    return Compared(group, name, len(off), int(same.sum()), float(off[worst]), tolerance, places[worst])
+    return Compared(group, name, len(places), int(same.sum()), float(off[worst]), tolerance, f"{unit} {places[worst]}")

@@ -29,24 +29,24 @@ def located(recorded: Recorded, words: Sequence[str], folders: Sequence[Path]) -
     """
     config = copy.deepcopy(recorded.config)
     given = _given(words)
-    for key, path in given.items():
-        _put(config, key, path)
-    files = {side: path for side in _SIDES if (path := _file(config, side)) is not None}
-    found = {side: _absolute(path, folders) for side, path in files.items()}
-    if missing := [f"data.{side}={files[side]}" for side, path in found.items() if path is None]:
+    for key, place in given.items():
+        _put(config, key, place)
+    files = {side: written for side in _SIDES if (written := _file(config, side)) is not None}
+    found = {side: _absolute(written, folders) for side, written in files.items()}
+    if missing := [f"data.{side}={files[side]}" for side, file in found.items() if file is None]:
         raise ConfigError(
             f"{', '.join(missing)}: no such file in {' or '.join(map(str, dict.fromkeys(folders)))}\n"
             f"say where it lies: promax reproduce {recorded.run.run_id[:8]} {missing[0].partition('=')[0]}=FILE"
         )
-    for side, path in found.items():
-        assert path is not None, "a missing one was refused"
-        _verify(recorded, side, path)
-        config["data"][side] = str(path)
+    for side, file in found.items():
+        assert file is not None, "a missing one was refused"
+        _verify(recorded, side, file)
+        config["data"][side] = str(file)
     for group in ("data", "model"):
         # A folder, where there is one of that name; else a hub id or a package.
         folder = config[group].get("path")
-        if folder is not None and (path := _absolute(folder, folders)) is not None:
-            config[group]["path"] = str(path)
+        if folder is not None and (there := _absolute(folder, folders)) is not None:
+            config[group]["path"] = str(there)
     return config
 
 

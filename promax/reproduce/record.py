@@ -102,9 +102,9 @@ def _optional(store: Store, run: RunInfo, path: str) -> str:
 def _lost(status: list[str], diff: str) -> list[str]:
     """What of promax's own files differed from the commit and is not in the diff.
 
-    Files outside promax/ are no part of what is run: conf/ is resolved in the config, and data is known by its hash.
+    Files outside promax/ are no part of what is run: conf/ is resolved in the config, data is known by its hash.
 
-    >>> _lost(["M promax/run.py", "? promax/new.py", "M conf/config.yaml"], "diff --git a/promax/run.py b/promax/run.py")
+    >>> _lost(["M promax/run.py", "? promax/new.py", "M conf/a.yaml"], "diff --git a/promax/run.py b/promax/run.py")
     ['promax/new.py was not in git, and only its name was recorded']
     """
     lost = []
