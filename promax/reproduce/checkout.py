@@ -37,8 +37,11 @@ def rebuilt(recorded: Recorded, checkout: Path | None, folder: Path) -> Iterator
         added = _git(checkout, "worktree", "add", "--quiet", "--detach", str(folder), commit)
         if added.returncode:
             raise ConfigError(f"{name}: its commit {commit[:12]} can't be checked out: {_last_line(added.stderr)}")
-        if not (folder / "promax" / "run.py").is_file():
-            raise ConfigError(f"{name}: its commit {commit[:12]} holds no promax/run.py: not a commit of promax")
+        module = folder / "promax" / "run.py"
+        if not module.is_file() or "trial: Trial" not in module.read_text(encoding="utf-8"):
+            raise ConfigError(
+                f"{name}: its commit {commit[:12]} is older than the first that can be run again, 279c5b4"
+            )
         if recorded.diff:
             applied = _git(folder, "apply", "--whitespace=nowarn", "-", sent=recorded.diff)
             if applied.returncode:

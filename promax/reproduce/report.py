@@ -19,8 +19,6 @@ from promax.reproduce.record import Recorded
 
 # Of a report that goes to a file or a pipe, in characters.
 WIDTH = 120
-# So many of what drifted are named, the furthest first.
-NAMED = 5
 VERDICTS = {
     "equal": "equal to the last bit",
     "close": "the same within the stated tolerance",
@@ -53,7 +51,7 @@ def show_plan(
     if (seconds := run.metrics.get("train/seconds")) is not None:
         lines.append(("training", f"took {seconds:.0f} s then"))
     for name, text in lines:
-        console.print(f"{name:<9} {escape(text)}", soft_wrap=True)
+        console.print(f"{name:<11} {escape(text)}", soft_wrap=True)
 
 
 def _code(recorded: Recorded, code: Path | None, checkout: Path | None) -> str:
@@ -79,11 +77,10 @@ def show_result(found: Sequence[Compared], causes: Sequence[str], then: str, now
     for group in dict.fromkeys(each.group for each in found):
         table.add_row(group, *_cells([each for each in found if each.group == group]))
     console.print(table)
-    drifted = sorted((each for each in found if each.state == "drifted"), key=lambda each: -each.largest)
-    for each in drifted[:NAMED]:
-        console.print(f"- {each.name}: {_difference(each)}")
-    if len(drifted) > NAMED:
-        console.print(f"- and {len(drifted) - NAMED} more")
+    drifted = [each for each in found if each.state == "drifted"]
+    for group in dict.fromkeys(each.group for each in drifted):
+        furthest = max((each for each in drifted if each.group == group), key=lambda each: each.largest)
+        console.print(f"- {furthest.name}: {_difference(furthest)}")
     if state != "equal":
         for number, cause in enumerate(causes or [UNEXPLAINED]):
             console.print(f"{'likeliest reason' if number == 0 else 'then'}: {escape(cause)}", soft_wrap=True)

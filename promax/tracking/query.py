@@ -129,9 +129,9 @@ def curves(store: Store, run: RunInfo) -> dict[str, dict[int, float]]:
 def data_sources(store: Store, run_id: str) -> dict[str, str]:
     """Side -> what identifies its source, as the run recorded it: "pairs.jsonl sha256:..."."""
     with store.talking():
-        inputs = store.client.get_run(run_id).inputs.dataset_inputs
+        inputs = store.client.get_run(run_id).inputs
     found = {}
-    for each in inputs:
+    for each in inputs.dataset_inputs if inputs is not None else ():
         context = next((tag.value for tag in each.tags if tag.key == "mlflow.data.context"), "")
         source = json.loads(each.dataset.source)
         found[context] = str(source.get("uri") or source.get("path"))
