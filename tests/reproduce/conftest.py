@@ -1,4 +1,4 @@
-"""A repository with this checkout's code, a project with a tiny encoder and a few pairs, and runs in it."""
+"""A repository with this checkout's code, a root with a tiny encoder and a few pairs, and runs in it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 
 from promax.cli import main
-from promax.config import project_root
 from promax.data import corpus
 from promax.tracking import RunInfo, Store, open_store
 from promax.tracking.query import run_info, search
@@ -31,7 +30,7 @@ def git(folder: Path, *arguments: str) -> str:
 
 
 @dataclass(frozen=True)
-class Project:
+class Workshop:
     """A repository of promax, and beside it a root for the record, the pairs and the encoder."""
 
     repository: Path
@@ -81,7 +80,7 @@ class Project:
 
 
 @pytest.fixture(scope="session")
-def _project(tmp_path_factory: pytest.TempPathFactory, fresh_database: Path) -> Project:
+def _workshop(tmp_path_factory: pytest.TempPathFactory, fresh_database: Path) -> Workshop:
     repository = tmp_path_factory.mktemp("code") / "promax"
     for part in ("promax", "conf", "hydra_plugins"):
         shutil.copytree(REPOSITORY / part, repository / part, ignore=shutil.ignore_patterns("__pycache__"))
@@ -100,16 +99,16 @@ def _project(tmp_path_factory: pytest.TempPathFactory, fresh_database: Path) -> 
         columns = zip(pairs.text1, pairs.text2, (pairs.labels >= 1).astype(float).tolist(), strict=True)
         lines = [json.dumps(dict(zip(("text1", "text2", "label"), row, strict=True))) for row in columns]
         (root / f"{name}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return Project(repository, root)
+    return Workshop(repository, root)
 
 
 @pytest.fixture(scope="session")
-def original(_project: Project) -> RunInfo:
+def original(_workshop: Workshop) -> RunInfo:
     """A run whose code was changed and not committed, a new module included; then the tree moves on.
 
     The change decides the adapter's first weights, so that the code of the commit alone gives other numbers.
     """
-    encoder, module = (_project.repository / "promax" / name for name in ("encoder.py", "shift.py"))
+    encoder, module = (_workshop.repository / "promax" / name for name in ("encoder.py", "shift.py"))
     text = encoder.read_text()
     changed = text.replace("torch.default_generator.manual_seed(seed)", "torch.default_generator.manual_seed(seed + 7)")
     assert changed != text
@@ -120,27 +119,36 @@ def original(_project: Project) -> RunInfo:
     )
     module.write_text("SHIFT = 7\n")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PROMAX_ROOT", str(_project.root))
-        run = _project.train()
+        patch.setenv("PROMAX_ROOT", str(_workshop.root))
+        run = _workshop.train()
     module.unlink()
     encoder.write_text(text)
     # The settings that it was composed from are others by now, on another commit.
-    optim = _project.repository / "conf" / "optim" / "after_fix.yaml"
+    optim = _workshop.repository / "conf" / "optim" / "after_fix.yaml"
     optim.write_text(optim.read_text().replace("epochs: 12", "epochs: 1") + "batch_size: 4\n")
-    git(_project.repository, "commit", "--quiet", "--all", "--message", "another batch size")
+    git(_workshop.repository, "commit", "--quiet", "--all", "--message", "another batch size")
     return run
 
 
 @pytest.fixture
-def project(_project: Project, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Project]:
-    """The project as the place where one works; promax takes its repository for the checkout it is imported from."""
-    monkeypatch.setenv("PROMAX_ROOT", str(_project.root))
-    monkeypatch.chdir(_project.root)
-    monkeypatch.setattr("promax.reproduce.flow.checkout", lambda: _project.repository)
-    assert project_root() == _project.root
-    yield replace(_project, captured=capfd)
+def store(project: Path, fresh_database: Path) -> Store:
+    """The embedded store of a fresh project."""
+    (project / "mlruns").mkdir()
+    shutil.copy(fresh_database, project / "mlruns" / "mlflow.db")
+    return open_store()
+
+
+@pytest.fixture
+def workshop(
+    _workshop: Workshop, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Iterator[Workshop]:
+    """The workshop as the place where one is; promax takes its repository for the checkout it is imported from."""
+    monkeypatch.setenv("PROMAX_ROOT", str(_workshop.root))
+    monkeypatch.chdir(_workshop.root)
+    monkeypatch.setattr("promax.reproduce.flow.checkout", lambda: _workshop.repository)
+    yield replace(_workshop, captured=capfd)
     # Whatever happened, no worktree is left.
-    assert len(git(_project.repository, "worktree", "list").splitlines()) == 1
+    assert len(git(_workshop.repository, "worktree", "list").splitlines()) == 1
 
 
 def _make_encoder(folder: Path) -> None:

@@ -19,15 +19,15 @@ from promax.tracking import RunInfo, open_store, read_scores, read_text, runs_of
 from promax.tracking.query import KIND_TAG
 
 
-def test_a_changed_tree_is_rebuilt_and_the_run_comes_out_to_the_last_bit(project: Any, original: RunInfo) -> None:
+def test_a_changed_tree_is_rebuilt_and_the_run_comes_out_to_the_last_bit(workshop: Any, original: RunInfo) -> None:
     """The commit alone, today's tree and today's conf/ all give other numbers: see `original`."""
-    before = project.runs()
-    code, out, err = project.reproduce(original.run_id[:8])
+    before = workshop.runs()
+    code, out, err = workshop.reproduce(original.run_id[:8])
     assert (code, "equal to the last bit" in out) == (0, True), out + err
-    (new,) = [run for run in project.runs() if run.run_id not in {each.run_id for each in before}]
+    (new,) = [run for run in workshop.runs() if run.run_id not in {each.run_id for each in before}]
     assert new.tags["promax.reproduces"] == new.tags["mlflow.parentRunId"] == original.run_id
     assert (new.tags[KIND_TAG], new.tags["promax.reproduction"], new.study) == ("reproduction", "equal", "promax")
-    assert new.tags["promax.git_commit"] == original.tags["promax.git_commit"] != project.git("rev-parse", "HEAD")
+    assert new.tags["promax.git_commit"] == original.tags["promax.git_commit"] != workshop.git("rev-parse", "HEAD")
     store = open_store()
     for file in ("git.diff", "steps.csv", "scores/dev.csv", "scores/test.csv"):
         assert read_text(store, new.run_id, file) == read_text(store, original.run_id, file)
@@ -39,29 +39,29 @@ def test_a_changed_tree_is_rebuilt_and_the_run_comes_out_to_the_last_bit(project
     assert new.run_id not in {run.run_id for run in runs_of(store, "promax")}
     assert '"outcome": "equal"' in read_text(store, new.run_id, "reproduction.json")
     assert (
-        f"commit {original.tags['promax.git_commit'][:12]} of {project.repository}, with its change of 2 files" in out
+        f"commit {original.tags['promax.git_commit'][:12]} of {workshop.repository}, with its change of 2 files" in out
     )
 
 
 def test_without_its_change_the_run_would_drift_and_the_table_says_where(
-    project: Any, original: RunInfo, monkeypatch: pytest.MonkeyPatch
+    workshop: Any, original: RunInfo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The code change that the test above rebuilds, left out: its numbers, exit code and reason."""
     store = open_store()
     from promax.reproduce import record
 
     monkeypatch.setattr(record, "_is_changed", lambda run: False)
-    code, out, err = project.reproduce(original.run_id)
+    code, out, err = workshop.reproduce(original.run_id)
     assert (code, "not the same" in out) == (1, True), out + err
     assert "- scores/test.csv: differs by " in out
     assert "likeliest reason: uncommitted change: true then, false now" in out
-    assert project.runs(store)[0].tags["promax.reproduction"] == "drifted"
+    assert workshop.runs(store)[0].tags["promax.reproduction"] == "drifted"
 
 
-def test_a_dry_run_tells_and_leaves_nothing(project: Any, original: RunInfo) -> None:
-    runs = len(project.runs())
-    code, out, err = project.reproduce(original.run_id, "--dry-run")
-    assert (code, err, len(project.runs())) == (0, "", runs)
+def test_a_dry_run_tells_and_leaves_nothing(workshop: Any, original: RunInfo) -> None:
+    runs = len(workshop.runs())
+    code, out, err = workshop.reproduce(original.run_id, "--dry-run")
+    assert (code, err, len(workshop.runs())) == (0, "", runs)
     lines = dict(line.split(maxsplit=1) for line in out.splitlines())
     assert lines["run"].startswith(f"{original.run_id[:8]} tiny_lora lr=0.001 epochs=2 seed=0, study promax, ")
     assert lines["packages"] == "those installed here"
@@ -71,41 +71,41 @@ def test_a_dry_run_tells_and_leaves_nothing(project: Any, original: RunInfo) -> 
     assert lines["training"].startswith("took ")
 
 
-def test_a_baseline_is_reproduced_and_never_taken_for_one(project: Any, original: RunInfo) -> None:
+def test_a_baseline_is_reproduced_and_never_taken_for_one(workshop: Any, original: RunInfo) -> None:
     baseline = original.tags["promax.baseline_run"]
-    code, out, err = project.reproduce(baseline)
+    code, out, err = workshop.reproduce(baseline)
     assert (code, "equal to the last bit" in out) == (0, True), out + err
-    new = project.runs()[0]
+    new = workshop.runs()[0]
     assert (new.tags["promax.reproduces"], new.tags["promax.baseline_key"]) == (baseline, "")
 
 
-def test_files_that_lie_elsewhere_are_named(project: Any, original: RunInfo, tmp_path: Path) -> None:
+def test_files_that_lie_elsewhere_are_named(workshop: Any, original: RunInfo, tmp_path: Path) -> None:
     moved = tmp_path / "moved.jsonl"
-    here = project.root / "train.jsonl"
+    here = workshop.root / "train.jsonl"
     here.rename(moved)
     try:
-        code, _, err = project.reproduce(original.run_id)
+        code, _, err = workshop.reproduce(original.run_id)
         assert (code, err) == (
             2,
-            f"promax: data.train=train.jsonl: no such file in {project.root}\n"
+            f"promax: data.train=train.jsonl: no such file in {workshop.root}\n"
             f"say where it lies: promax reproduce {original.run_id[:8]} data.train=FILE\n",
         )
-        code, out, _ = project.reproduce(original.run_id, "--dry-run", f"data.train={moved}")
+        code, out, _ = workshop.reproduce(original.run_id, "--dry-run", f"data.train={moved}")
         assert (code, "train       ✓ 48 pairs, moved.jsonl sha256:" in out) == (0, True)
     finally:
         moved.rename(here)
 
 
-def test_changed_bytes_are_refused_before_anything_is_trained(project: Any, original: RunInfo) -> None:
-    file, runs = project.root / "test.jsonl", len(project.runs())
+def test_changed_bytes_are_refused_before_anything_is_trained(workshop: Any, original: RunInfo) -> None:
+    file, runs = workshop.root / "test.jsonl", len(workshop.runs())
     held = file.read_bytes()
     try:
         # The pairs are the same; the bytes are not.
         file.write_bytes(held + b"\n")
-        code, out, err = project.reproduce(original.run_id)
+        code, out, err = workshop.reproduce(original.run_id)
     finally:
         file.write_bytes(held)
-    assert (code, out, len(project.runs())) == (2, "", runs)
+    assert (code, out, len(workshop.runs())) == (2, "", runs)
     first, second = err.splitlines()
     assert first.startswith(f"promax: data.test={file}: other bytes than the run had: sha256 ")
     assert second == (
@@ -113,33 +113,33 @@ def test_changed_bytes_are_refused_before_anything_is_trained(project: Any, orig
     )
 
 
-def test_other_encoder_files_are_refused(project: Any, original: RunInfo) -> None:
-    file, runs = project.root / "tiny" / "tokenizer_config.json", len(project.runs())
+def test_other_encoder_files_are_refused(workshop: Any, original: RunInfo) -> None:
+    file, runs = workshop.root / "tiny" / "tokenizer_config.json", len(workshop.runs())
     held = file.read_bytes()
     try:
         file.write_bytes(held + b" ")
-        code, out, err = project.reproduce(original.run_id)
+        code, out, err = workshop.reproduce(original.run_id)
     finally:
         file.write_bytes(held)
-    assert (code, out, len(project.runs())) == (2, "", runs)
+    assert (code, out, len(workshop.runs())) == (2, "", runs)
     expected = (
-        f"promax: run {original.run_id[:8]}: model.path={project.root / 'tiny'}: other files than the run had: sha256 "
+        f"promax: run {original.run_id[:8]}: model.path={workshop.root / 'tiny'}: other files than the run had: sha256 "
     )
     assert err.startswith(expected)
 
 
 @pytest.mark.slow
-def test_a_trial_of_a_sweep_and_a_seed_of_a_study(project: Any, original: RunInfo) -> None:
+def test_a_trial_of_a_sweep_and_a_seed_of_a_study(workshop: Any, original: RunInfo) -> None:
     sweep = ["-m", "hydra/sweeper=promax_optuna", "optim.lr=tag(log,interval(1e-4,1e-2))", "hydra.sweeper.n_trials=1"]
-    project.train(*sweep, "study=swept", "seed=3", "optim.epochs=1")
-    (trial,) = [run for run in project.runs() if "promax.trial" in run.tags]
-    code, out, err = project.reproduce(trial.run_id)
+    workshop.train(*sweep, "study=swept", "seed=3", "optim.epochs=1")
+    (trial,) = [run for run in workshop.runs() if "promax.trial" in run.tags]
+    code, out, err = workshop.reproduce(trial.run_id)
     assert (code, "equal to the last bit" in out) == (0, True), out + err
-    new = project.runs()[0]
+    new = workshop.runs()[0]
     assert (new.params["seed"], new.params["optim.lr"]) == ("3", trial.params["optim.lr"])
     assert "promax.sweep" not in new.tags
-    (whole,) = [run for run in project.runs() if run.tags.get(KIND_TAG) == "sweep"]
-    code, _, err = project.reproduce(whole.run_id)
+    (whole,) = [run for run in workshop.runs() if run.tags.get(KIND_TAG) == "sweep"]
+    code, _, err = workshop.reproduce(whole.run_id)
     assert (code, err) == (
         2,
         f"promax: run {whole.run_id[:8]}: is a sweep; name one of its trials, each of which is a run\n",
@@ -147,17 +147,17 @@ def test_a_trial_of_a_sweep_and_a_seed_of_a_study(project: Any, original: RunInf
 
 
 @pytest.mark.slow
-def test_a_run_that_was_ended_is_ended_where_it_was(project: Any, original: RunInfo) -> None:
-    process = project.start("train", *project.words, "optim.epochs=900", "study=ended")
+def test_a_run_that_was_ended_is_ended_where_it_was(workshop: Any, original: RunInfo) -> None:
+    process = workshop.start("train", *workshop.words, "optim.epochs=900", "study=ended")
     try:
-        ended = _training(project, "ended", process)
+        ended = _training(workshop, "ended", process)
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=60)
     finally:
         process.kill()
-    code, out, err = project.reproduce(ended.run_id)
+    code, out, err = workshop.reproduce(ended.run_id)
     assert (code, "equal to the last bit" in out) == (0, True), out + err
-    new = project.runs()[0]
+    new = workshop.runs()[0]
     last = len(open_store().client.get_metric_history(ended.run_id, "train/loss"))
     assert f"was ended after epoch {last}; so will this one be" in out
     assert len(open_store().client.get_metric_history(new.run_id, "train/loss")) == last
@@ -170,16 +170,16 @@ def test_a_run_that_was_ended_is_ended_where_it_was(project: Any, original: RunI
 @pytest.mark.slow
 @pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_interrupted_it_closes_its_run_and_removes_its_worktree(
-    project: Any, original: RunInfo, sent: signal.Signals, status: int, tmp_path: Path
+    workshop: Any, original: RunInfo, sent: signal.Signals, status: int, tmp_path: Path
 ) -> None:
-    process = project.start("train", *project.words, "optim.epochs=900", f"study=long{status}")
+    process = workshop.start("train", *workshop.words, "optim.epochs=900", f"study=long{status}")
     try:
-        long = _training(project, f"long{status}", process)
+        long = _training(workshop, f"long{status}", process)
         time.sleep(3)
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=60)
-        again = project.start("reproduce", long.run_id, TMPDIR=str(tmp_path))
-        new = _training(project, f"long{status}", again, besides=long.run_id, epochs=0)
+        again = workshop.start("reproduce", long.run_id, TMPDIR=str(tmp_path))
+        new = _training(workshop, f"long{status}", again, besides=long.run_id, epochs=0)
         again.send_signal(sent)
         _, errors = again.communicate(timeout=60)
     finally:
@@ -189,11 +189,11 @@ def test_interrupted_it_closes_its_run_and_removes_its_worktree(
     assert open_store().client.get_run(new.run_id).info.status == "KILLED"
 
 
-def _training(project: Any, study: str, process: subprocess.Popen[str], besides: str = "", epochs: int = 1) -> RunInfo:
+def _training(workshop: Any, study: str, process: subprocess.Popen[str], besides: str = "", epochs: int = 1) -> RunInfo:
     """The tuned run of a study that a process trains, once it has finished so many epochs."""
     deadline = time.monotonic() + 120
     while True:
-        for run in project.runs():
+        for run in workshop.runs():
             trains = run.study == study and run.tags[KIND_TAG] != "baseline" and run.run_id != besides
             if trains and ("train/loss" in run.metrics or not epochs):
                 return run
@@ -203,12 +203,12 @@ def _training(project: Any, study: str, process: subprocess.Popen[str], besides:
 
 
 @pytest.fixture
-def server(project: Any, original: RunInfo) -> Iterator[str]:
-    """A tracking server on the loopback address, on the project's store."""
+def server(workshop: Any, original: RunInfo) -> Iterator[str]:
+    """A tracking server on the loopback address, on the workshop's store."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     code = f"from promax.tracking import *; serve_ui(open_store(), '127.0.0.1', {port})"
-    environment = project.environment()
+    environment = workshop.environment()
     process = subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=-3, stderr=-3)
     try:
         deadline = time.monotonic() + 90
@@ -231,18 +231,18 @@ def _answers(address: str) -> bool:
 
 @pytest.mark.slow
 def test_a_run_that_another_machine_logged_through_a_server(
-    project: Any, original: RunInfo, server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    workshop: Any, original: RunInfo, server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another root and working folder here: the store, the files and the encoder are named."""
-    run = project.train(f"tracking.uri={server}", "study=remote", "optim.epochs=1")
+    run = workshop.train(f"tracking.uri={server}", "study=remote", "optim.epochs=1")
     monkeypatch.setenv("PROMAX_ROOT", str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    places = [f"data.{side}={project.root / side}.jsonl" for side in ("train", "dev", "test")]
-    places.append(f"model.path={project.root / 'tiny'}")
-    code, out, err = project.reproduce(run.run_id, *places, "--uri", server)
+    places = [f"data.{side}={workshop.root / side}.jsonl" for side in ("train", "dev", "test")]
+    places.append(f"model.path={workshop.root / 'tiny'}")
+    code, out, err = workshop.reproduce(run.run_id, *places, "--uri", server)
     assert (code, "equal to the last bit" in out) == (0, True), out + err
     remote = open_store(server)
-    new = project.runs(remote)[0]
+    new = workshop.runs(remote)[0]
     assert new.tags["promax.reproduces"] == run.run_id
     assert read_scores(remote, new.run_id).score.tobytes() == read_scores(remote, run.run_id).score.tobytes()
     assert not (tmp_path / "mlruns").exists()
