@@ -92,7 +92,8 @@ def test_the_composed_config_can_be_printed(project: Path, capsys: pytest.Captur
 
 
 @pytest.mark.parametrize(
-    "verb", [[], ["train"], ["compare"], ["ui"], ["data", "corpus"], ["data", "build"], ["data", "audit"]]
+    "verb",
+    [[], ["train"], ["compare"], ["reproduce"], ["ui"], ["data", "corpus"], ["data", "build"], ["data", "audit"]],
 )
 def test_every_verb_has_help_with_an_example(capsys: pytest.CaptureFixture[str], verb: list[str]) -> None:
     code, out, _ = outcome(capsys, *verb, "--help")

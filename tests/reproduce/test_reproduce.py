@@ -113,6 +113,22 @@ def test_changed_bytes_are_refused_before_anything_is_trained(workshop: Any, ori
     )
 
 
+def test_pairs_that_come_out_otherwise_of_the_same_bytes_are_refused(workshop: Any, original: RunInfo) -> None:
+    """As another library's draw would make them: the file is the one, its fingerprint isn't."""
+    client, runs = open_store().client, len(workshop.runs())
+    held = original.tags["promax.data.dev"]
+    try:
+        client.set_tag(original.run_id, "promax.data.dev", "0" * 64)
+        code, out, err = workshop.reproduce(original.run_id)
+    finally:
+        client.set_tag(original.run_id, "promax.data.dev", held)
+    assert (code, out, len(workshop.runs())) == (2, "", runs)
+    assert err == (
+        f"promax: run {original.run_id[:8]}: dev: other pairs than the run had: fingerprint 000000000000… then,"
+        f" {held[:12]}… now\nnothing was trained\n"
+    )
+
+
 def test_other_encoder_files_are_refused(workshop: Any, original: RunInfo) -> None:
     file, runs = workshop.root / "tiny" / "tokenizer_config.json", len(workshop.runs())
     held = file.read_bytes()
