@@ -33,6 +33,7 @@ Runs a logged run again from its record: its commit with its uncommitted change 
 resolved config, its pairs and encoder files, checked by their hashes before anything is trained. Then compares
 every metric at every step, every loss and every pair's score. The new run stands under the old one in the
 MLflow UI and is no part of its study's tables. Exit code 1 if something drifted, 2 if it can't be rebuilt.
+It runs the code that the record holds: reproduce runs of people you trust.
 
   promax reproduce 3f2a91bc --dry-run                      what would be done, and whether everything is there
   promax reproduce 3f2a91bc                                with the packages installed here

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,8 @@ from promax.tracking import KIND_TAG, RunInfo, Store, artifacts_in, curves, data
 # Tags: of a reproduction, the run that it repeats and what came of it.
 REPRODUCES, OUTCOME = "promax.reproduces", "promax.reproduction"
 _DATA = "promax.data."
+_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_REQUIREMENT = re.compile(r"[A-Za-z0-9][\w.-]*==[\w.+!-]+", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,12 @@ def read(store: Store, reference: str) -> Recorded:
     if not isinstance(config, dict):
         raise ConfigError(f"run {run.run_id[:8]}: its config.yaml is damaged: must be keys with values")
     commit = run.tags.get("promax.git_commit", NONE)
+    requirements = tuple(read_text(store, run.run_id, "requirements.txt").splitlines())
+    # These become words of git's and pip's command lines.
+    damaged = [] if commit == NONE or _COMMIT.fullmatch(commit) else [f"promax.git_commit={commit}"]
+    damaged += [f"requirements.txt: {line}" for line in requirements if not _REQUIREMENT.fullmatch(line)]
+    if damaged:
+        raise ConfigError(f"run {run.run_id[:8]}: its record is damaged: {damaged[0][:80]}")
     status = _optional(store, run, "git_status.txt") if _is_changed(run) else ""
     diff = _optional(store, run, "git.diff") if _is_changed(run) else ""
     if lost := _lost(status.splitlines(), diff):
@@ -71,7 +80,7 @@ def read(store: Store, reference: str) -> Recorded:
         config=config,
         commit=None if commit == NONE else commit,
         diff=diff,
-        requirements=tuple(read_text(store, run.run_id, "requirements.txt").split()),
+        requirements=requirements,
         sources=data_sources(store, run.run_id),
         stop_after=None if run.status == "FINISHED" else max(curves(store, run)["train/loss"]),
     )

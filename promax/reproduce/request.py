@@ -94,7 +94,8 @@ class Request:
         environment = dict(os.environ)
         if (variables := self.recorded.tag("environment")) is not None:
             environment = {name: value for name, value in environment.items() if name not in NUMERIC}
-            environment |= dict(word.split("=", 1) for word in variables.split())
+            then = dict(word.split("=", 1) for word in variables.split())
+            environment |= {name: value for name, value in then.items() if name in NUMERIC}
         if self.code is None:
             return {**environment, "PROMAX_ROOT": str(project_root())}
         # The record is named by its address, so that the worktree may be the root of everything else.

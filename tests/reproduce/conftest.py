@@ -57,7 +57,7 @@ class Workshop:
     def train(self, *words: str, **environment: str) -> RunInfo:
         """Train in a process of the repository's code, and return the newest run."""
         process = self.start("train", *self.words, *words, **environment)
-        out, err = process.communicate(timeout=300)
+        out, err = process.communicate(timeout=590)
         assert process.returncode == 0, out + err
         return self.runs()[0]
 

@@ -132,5 +132,15 @@ def test_without_a_checkout(log: Log, capsys: pytest.CaptureFixture[str], monkey
     )
 
 
+def test_what_would_be_an_option_of_git_or_pip_is_no_record(log: Log, capsys: pytest.CaptureFixture[str]) -> None:
+    assert refusal(capsys, log({"promax.git_commit": "--output=x"})) == (
+        "promax: run RUN: its record is damaged: promax.git_commit=--output=x\n"
+    )
+    run_id = log({}, requirements__txt="numpy==2.0.0\n--index-url=http://127.0.0.1\n")
+    assert refusal(capsys, run_id) == (
+        "promax: run RUN: its record is damaged: requirements.txt: --index-url=http://127.0.0.1\n"
+    )
+
+
 def test_an_unknown_run(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     assert refusal(capsys, "0123").startswith("promax: run RUN: no such run; list them with")

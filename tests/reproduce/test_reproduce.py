@@ -18,6 +18,9 @@ import pytest
 from promax.tracking import RunInfo, open_store, read_scores, read_text, runs_of
 from promax.tracking.query import KIND_TAG
 
+# Each run is a process, and so is each reproduction: `make fast` leaves these out.
+pytestmark = pytest.mark.slow
+
 
 def test_a_changed_tree_is_rebuilt_and_the_run_comes_out_to_the_last_bit(workshop: Any, original: RunInfo) -> None:
     """The commit alone, today's tree and today's conf/ all give other numbers: see `original`."""
@@ -144,7 +147,6 @@ def test_other_encoder_files_are_refused(workshop: Any, original: RunInfo) -> No
     assert err.startswith(expected)
 
 
-@pytest.mark.slow
 def test_a_trial_of_a_sweep_and_a_seed_of_a_study(workshop: Any, original: RunInfo) -> None:
     sweep = ["-m", "hydra/sweeper=promax_optuna", "optim.lr=tag(log,interval(1e-4,1e-2))", "hydra.sweeper.n_trials=1"]
     workshop.train(*sweep, "study=swept", "seed=3", "optim.epochs=1")
@@ -162,7 +164,6 @@ def test_a_trial_of_a_sweep_and_a_seed_of_a_study(workshop: Any, original: RunIn
     )
 
 
-@pytest.mark.slow
 def test_a_run_that_was_ended_is_ended_where_it_was(workshop: Any, original: RunInfo) -> None:
     process = workshop.start("train", *workshop.words, "optim.epochs=900", "study=ended")
     try:
@@ -183,7 +184,6 @@ def test_a_run_that_was_ended_is_ended_where_it_was(workshop: Any, original: Run
     )
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_interrupted_it_closes_its_run_and_removes_its_worktree(
     workshop: Any, original: RunInfo, sent: signal.Signals, status: int, tmp_path: Path
@@ -245,7 +245,6 @@ def _answers(address: str) -> bool:
         return False
 
 
-@pytest.mark.slow
 def test_a_run_that_another_machine_logged_through_a_server(
     workshop: Any, original: RunInfo, server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

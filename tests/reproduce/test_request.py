@@ -60,9 +60,12 @@ def test_numeric_libraries_get_the_variables_that_they_had(tmp_path: Path, monke
     monkeypatch.setenv("OMP_NUM_THREADS", "8")
     monkeypatch.setenv("MKL_CBWR", "COMPATIBLE")
     monkeypatch.setenv("OTHER", "kept")
-    environment = Request(tagged(environment="OMP_NUM_THREADS=2"), CONFIG, tmp_path, tmp_path)._environment()
+    environment = Request(
+        tagged(environment="OMP_NUM_THREADS=2 LD_PRELOAD=x"), CONFIG, tmp_path, tmp_path
+    )._environment()
     assert (environment["OMP_NUM_THREADS"], environment["OTHER"]) == ("2", "kept")
     assert "MKL_CBWR" not in environment
+    assert environment.get("LD_PRELOAD") != "x"
     assert (environment["PROMAX_ROOT"], environment["PYTHONPATH"]) == (str(tmp_path), str(tmp_path))
     # An earlier record didn't say: the variables stay as they are, and torch is told the number of threads.
     earlier = Request(tagged(threads="2"), CONFIG, tmp_path, tmp_path)
