@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from promax import figures
+from promax import figures, weights
 from promax.adversarial import Diagnosis
 from promax.compare import ADVERSARIAL, ADVERSARIAL_REASON, differences, reached, verdict
 from promax.config import Config, to_yaml
@@ -36,6 +36,8 @@ def tags(
         "promax.kind": "tuned" if cfg.optim.epochs > 0 else "baseline",
         "promax.config_hash": config_hash(cfg),
         "promax.labels": "binary" if is_binary(splits.test.labels) else "graded",
+        "promax.model_sha256": weights.weights_sha256(cfg.model),
+        "promax.model_files_sha256": weights.files_sha256(cfg.model),
         **provenance.tags(),
     }
     for side, pairs in splits.sides():

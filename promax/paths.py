@@ -14,8 +14,13 @@ def project_root() -> Path:
     """
     if configured := os.environ.get("PROMAX_ROOT"):
         return Path(configured).expanduser().resolve()
-    checkout = Path(__file__).resolve().parents[1]
-    return checkout if (checkout / "conf" / "config.yaml").is_file() else Path.cwd()
+    return checkout() or Path.cwd()
+
+
+def checkout() -> Path | None:
+    """The checkout that this package is imported from; None where it is installed without one."""
+    folder = Path(__file__).resolve().parents[1]
+    return folder if (folder / "conf" / "config.yaml").is_file() else None
 
 
 def conf_dir() -> Path:

@@ -9,6 +9,7 @@ import platform
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -39,6 +40,17 @@ CODE = ("*.py", "*.yaml", "*.yml", "*.toml", "*.cfg", "Makefile", "constraints.t
 # Set inside a git hook, these would lead git to another repository than the one of the root.
 ELSEWHERE = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY")
 
+# Without these, the code of a run can't be built again; git follows them or not.
+PACKAGE = ("promax/*.py", "promax/*.yaml")
+
+# What libraries read from the environment that changes how, and with which rounding, they compute.
+NUMERIC = (
+    *("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_CBWR", "ONEDNN_MAX_CPU_ISA"),
+    *("ATEN_CPU_CAPABILITY", "CUBLAS_WORKSPACE_CONFIG", "NVIDIA_TF32_OVERRIDE", "CUDA_VISIBLE_DEVICES"),
+)
+# The processor's abilities that libraries choose their kernels by.
+FEATURES = ("avx2", "avx512f", "avx512_bf16", "avx512_fp16", "amx_bf16", "asimd", "sve", "bf16")
+
 LONGEST_DIFF = 1_000_000
 MOST_NAMES = 200
 GIT_SECONDS = 10
@@ -50,9 +62,10 @@ class Provenance:
 
     `git_commit` is "none" outside a git repository or where git does not answer. `git_dirty` says that tracked
     files differ from that commit: `changed` names them, `diff` shows the change of those that are code or config.
-    `untracked` names files that git neither follows nor ignores. `versions` are those of the libraries that a
-    result depends on, `requirements` (`name==version`) all that is installed. `threads` is how many one operation
-    may use.
+    `untracked` names files that git neither follows nor ignores; where they are modules of promax, `diff` has them
+    as new files. `versions` are those of the libraries that a result depends on, `requirements` (`name==version`)
+    all that is installed. `threads` is how many one operation may use, `environment` (`NAME=value`, with spaces
+    between) what of `NUMERIC` is set, `cpu_features` what of `FEATURES` the processor has.
     """
 
     git_commit: str
@@ -68,7 +81,9 @@ class Provenance:
     device: str
     device_name: str
     cpu: str
+    cpu_features: str
     threads: int
+    environment: str
 
     def tags(self) -> dict[str, str | int | bool]:
         """As tags of a run, one key each: all but the texts and lists."""
@@ -82,24 +97,28 @@ class Provenance:
             "promax.device": self.device,
             "promax.device_name": self.device_name,
             "promax.cpu": self.cpu,
+            "promax.cpu_features": self.cpu_features,
             "promax.threads": self.threads,
+            "promax.environment": self.environment,
             **{f"promax.version.{name}": version for name, version in self.versions.items()},
         }
 
 
-def collect(root: Path, device: str) -> Provenance:
-    """What is known about the code under `root`, the installed libraries and this machine.
+def collect(root: Path | None, device: str) -> Provenance:
+    """What is known about the code of the checkout `root`, the installed libraries and this machine.
 
+    Where promax is installed without a checkout, `root` is None and its version is all that is known of its code.
     `device` is a torch device such as "cuda:0"; its name and the number of threads come from torch where the
     process has loaded it.
     """
     changed = _names(_git(root, "diff", "--name-only", "-z", "--relative", "HEAD"))
+    untracked = _names(_git(root, "ls-files", "--others", "--exclude-standard", "-z"))
     return Provenance(
         git_commit=(_git(root, "rev-parse", "HEAD") or NONE).strip(),
         git_dirty=bool(changed),
-        diff=_diff(root) if changed else "",
+        diff=_diff(root),
         changed=changed,
-        untracked=_names(_git(root, "ls-files", "--others", "--exclude-standard", "-z")),
+        untracked=untracked,
         versions={name: _version(name) for name in STACK},
         requirements=_requirements(),
         python=platform.python_version(),
@@ -108,7 +127,9 @@ def collect(root: Path, device: str) -> Provenance:
         device=device,
         device_name=_device_name(device),
         cpu=_cpu(),
+        cpu_features=_cpu_features(),
         threads=_threads(),
+        environment=" ".join(f"{name}={os.environ[name]}" for name in NUMERIC if os.environ.get(name)),
     )
 
 
@@ -118,24 +139,35 @@ def config_hash(cfg: Config) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def _git(root: Path, *arguments: str) -> str | None:
-    """What git prints, None where it fails: no repository, no commit yet, no git, too slow."""
+def git_environment() -> dict[str, str]:
+    """The environment for a git command that is about the folder it is given."""
     environment = {name: value for name, value in os.environ.items() if name not in ELSEWHERE}
     # Without the optional locks, looking never gets in the way of the user's own git command.
-    environment["GIT_OPTIONAL_LOCKS"] = "0"
+    return {**environment, "GIT_OPTIONAL_LOCKS": "0"}
+
+
+def _git(root: Path | None, *arguments: str, fine: tuple[int, ...] = (0,)) -> str | None:
+    """What git prints, None where it fails: no checkout, no repository, no commit yet, no git, too slow."""
+    if root is None:
+        return None
+    command = ["git", "-C", str(root), *arguments]
     try:
-        done = subprocess.run(
-            ["git", "-C", str(root), *arguments], capture_output=True, timeout=GIT_SECONDS, env=environment, check=True
-        )
+        done = subprocess.run(command, capture_output=True, timeout=GIT_SECONDS, env=git_environment())
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.decode("utf-8", errors="replace")
+    return done.stdout.decode("utf-8", errors="replace") if done.returncode in fine else None
 
 
-def _diff(root: Path) -> str:
+def _diff(root: Path | None) -> str:
+    """The change of code and config since the last commit, modules of promax that git doesn't follow included."""
     # Written out, so that `git apply` takes it whatever the user's own settings are.
-    plain = ("--no-color", "--no-ext-diff", "--no-textconv", "--src-prefix=a/", "--dst-prefix=b/", "--relative")
-    text = _git(root, "diff", *plain, "HEAD", "--", *CODE) or ""
+    plain = ("--no-color", "--no-ext-diff", "--no-textconv", "--src-prefix=a/", "--dst-prefix=b/")
+    parts = [_git(root, "diff", *plain, "--relative", "HEAD", "--", *CODE)]
+    new = _git(root, "ls-files", "--others", "--exclude-standard", "-z", "--", *PACKAGE) or ""
+    for name in filter(None, new.split("\0")):
+        # Its exit status 1 says that the two differ.
+        parts.append(_git(root, "diff", *plain, "--no-index", "--", "/dev/null", name, fine=(0, 1)))
+    text = "".join(part or "" for part in parts)
     if len(text) <= LONGEST_DIFF:
         return text
     return f"{text[:LONGEST_DIFF]}\n[cut here: {LONGEST_DIFF} of {len(text)} characters]\n"
@@ -155,8 +187,12 @@ def _version(name: str) -> str:
 
 
 def _requirements() -> tuple[str, ...]:
-    names = {(each.metadata["Name"], each.version) for each in metadata.distributions()}
-    return tuple(f"{name}=={version}" for name, version in sorted(names, key=lambda pair: str(pair[0]).lower()))
+    # Of two with one name, the first on the path is the one that is imported.
+    found: dict[str, str] = {}
+    for each in metadata.distributions():
+        name = str(each.metadata["Name"])
+        found.setdefault(name.lower().replace("_", "-"), f"{name}=={each.version}")
+    return tuple(sorted(found.values(), key=lambda line: line.partition("==")[0].lower()))
 
 
 def _threads() -> int:
@@ -173,9 +209,20 @@ def _device_name(device: str) -> str:
 
 
 def _cpu() -> str:
+    return _cpuinfo("model name") or platform.processor() or platform.machine()
+
+
+def _cpu_features() -> str:
+    # x86 and ARM have a name each for the line.
+    had = f"{_cpuinfo('flags')} {_cpuinfo('Features')}".split()
+    return " ".join(name for name in FEATURES if name in had)
+
+
+@cache
+def _cpuinfo(key: str) -> str:
+    """What Linux says of the first processor; nothing elsewhere."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
-        lines = []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return models[0] if models else platform.processor() or platform.machine()
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.partition(":")[0].strip() == key), "")

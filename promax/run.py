@@ -20,15 +20,15 @@ from filelock import FileLock
 from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 
-from promax import encoder, export, journal, weights
+from promax import encoder, export, journal, packed, weights
 from promax.adversarial import diagnose
 from promax.audit.training import log_audit
-from promax.config import Config, ConfigError, flatten, project_root
+from promax.config import Config, ConfigError, checkout, flatten, project_root
 from promax.data.pairs import positives
 from promax.data.splits import Splits
 from promax.evaluate import Embed, Evaluation, embed_pairs, evaluate, point_metrics
 from promax.provenance import Provenance, collect
-from promax.tracking import Run, RunInfo, Store, find_baseline, get_run, open_store, start_run
+from promax.tracking import BASELINE_RUN, Run, RunInfo, Store, find_baseline, get_run, open_store, start_run
 from promax.train import EpochRecord, FitReport, fit, plan_for
 from promax.trial import TRIAL_TAG, Trial
 
@@ -116,9 +116,9 @@ def run(cfg: Config, splits: Splits, overrides: Sequence[str] = (), trial: Trial
 def _run(cfg: Config, splits: Splits, overrides: Sequence[str], trial: Trial | None, clock: _Clock) -> RunResult:
     device = encoder.resolve_device(cfg.device)
     if trial is None:
-        provenance, store = collect(project_root(), device), open_store(cfg.tracking.uri)
+        provenance, store = collect(checkout(), device), open_store(cfg.tracking.uri)
     else:
-        provenance, store = _collect_once(project_root(), device), _open_once(project_root(), cfg.tracking.uri)
+        provenance, store = _collect_once(checkout(), device), _open_once(project_root(), cfg.tracking.uri)
     setting = _Setting(cfg, splits, store, device, provenance, overrides, trial, clock)
     sizes = ", ".join(f"{len(pairs)} {side}" for side, pairs in splits.sides()) + " pairs"
     for note in (*splits.notes, sizes):
@@ -132,7 +132,7 @@ def _run(cfg: Config, splits: Splits, overrides: Sequence[str], trial: Trial | N
 
 
 @lru_cache(maxsize=1)
-def _collect_once(root: Path, device: str) -> Provenance:
+def _collect_once(root: Path | None, device: str) -> Provenance:
     """The trials of a worker have code, libraries and machine in common."""
     return collect(root, device)
 
@@ -166,7 +166,9 @@ def baseline_config(cfg: Config) -> Config:
 
 def _baseline_of(setting: _Setting) -> RunInfo:
     """The study's baseline on these pairs, computed now where there is none yet."""
-    cfg, store = setting.cfg, setting.store
+    cfg, store, trial = setting.cfg, setting.store, setting.trial
+    if trial is not None and BASELINE_RUN in trial.tags:
+        return get_run(store, trial.tags[BASELINE_RUN])
     mlruns = project_root() / "mlruns"
     mlruns.mkdir(parents=True, exist_ok=True)
     # The workers of a sweep begin together: one makes the baseline, the others wait and find it.
@@ -259,6 +261,8 @@ def _train(
     cfg, train, dev = setting.cfg, setting.splits.train, setting.splits.dev
     assert train is not None and dev is not None, "a run that trains is given both sides"
     log_audit(record, cfg, setting.splits, setting.device, repeat=setting.trial is None)
+    # Before the first epoch: a run that ends early had the same choice made for it.
+    record.set_tags({"promax.precision": packed.name_of(packed.resolve(cfg.precision, model.device))})
     positive = positives(dev.labels, cfg.data.positive_from)
 
     def dev_score() -> dict[str, float]:

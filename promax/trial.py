@@ -19,8 +19,8 @@ TRIAL_TAG = "promax.trial"
 class Trial(Protocol):
     """What a run may know of its trial.
 
-    `tags` go into the run's record, from which a sweeper that was killed finds the run again; `parent` is the id
-    of the sweep's own run, None where it has none.
+    `tags` go into the run's record, from which a sweeper that was killed finds the run again; where they name a
+    baseline, the run is measured against that one. `parent` is the id of the sweep's own run, None where it has none.
     """
 
     @property

@@ -76,6 +76,24 @@ def test_changed_data_is_named_but_never_shown(repository: Path) -> None:
     assert CANARY not in repr(found)
 
 
+def test_a_module_of_promax_that_git_does_not_follow_is_in_the_diff(repository: Path, tmp_path: Path) -> None:
+    """Without it, the code of a run that imports the module can't be built again."""
+    clean = tmp_path / "clean"
+    git(tmp_path, "clone", "--quiet", str(repository), str(clean))
+    (repository / "promax" / "data").mkdir(parents=True)
+    (repository / "promax" / "data" / "my loss.py").write_text("RATE = 1\n")
+    (repository / "promax" / "tickets.jsonl").write_text(CANARY)
+    (repository / "scratch.py").write_text(CANARY)
+    (repository / "code.py").write_text("RATE = 2e-5\n")
+    found = collect(repository, "cpu")
+    assert CANARY not in found.diff
+    (tmp_path / "git.diff").write_text(found.diff)
+    git(clean, "apply", str(tmp_path / "git.diff"))
+    assert (clean / "promax" / "data" / "my loss.py").read_text() == "RATE = 1\n"
+    assert (clean / "code.py").read_text() == "RATE = 2e-5\n"
+    assert git(clean, "status", "--short", "-uall").split("\n") == ["M code.py", '?? "promax/data/my loss.py"']
+
+
 def test_an_untracked_file_alone_leaves_the_commit_clean(repository: Path) -> None:
     (repository / "notes.txt").write_text("x")
     found = collect(repository, "cpu")
@@ -113,6 +131,8 @@ def test_where_git_says_nothing_the_record_says_none(
         monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     found = collect(tmp_path, "cpu")
     assert (found.git_commit, found.git_dirty, found.diff, found.changed) == ("none", False, "", ())
+    installed = collect(None, "cpu")
+    assert (installed.git_commit, installed.git_dirty, installed.untracked) == ("none", False, ())
 
 
 def test_a_git_hook_does_not_lead_to_its_own_repository(
@@ -155,6 +175,25 @@ def test_threads_are_those_that_torch_uses(repository: Path) -> None:
     assert found.threads == before + 1
     assert (found.device, found.device_name) == ("cpu", found.cpu)
     assert found.cpu
+
+
+def test_what_decides_the_rounding_is_there(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in provenance.NUMERIC:
+        monkeypatch.delenv(name, raising=False)
+    assert collect(repository, "cpu").environment == ""
+    monkeypatch.setenv("ATEN_CPU_CAPABILITY", "avx2")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert collect(repository, "cpu").environment == "OMP_NUM_THREADS=1 ATEN_CPU_CAPABILITY=avx2"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/cpuinfo")
+def test_the_features_are_those_of_the_processor(repository: Path) -> None:
+    import torch
+
+    # torch chooses among kernels by the same abilities.
+    capability = torch.backends.cpu.get_cpu_capability()
+    features = collect(repository, "cpu").cpu_features.split()
+    assert {"AVX512": "avx512f" in features, "AVX2": "avx2" in features}.get(capability, True)
 
 
 def test_every_fact_that_is_no_list_becomes_a_tag(repository: Path) -> None:

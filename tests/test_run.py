@@ -109,6 +109,10 @@ def test_the_record_says_what_was_asked_and_what_was_done(tuned: RunInfo) -> Non
         "16",
     )
     assert tuned.tags["promax.engine"] in ("packed bf16", "packed fp32")
+    assert tuned.tags["promax.engine"] == f"packed {tuned.tags['promax.precision']}"
+    # The published file's hash, which conf/model/minilm.yaml asks for too.
+    assert tuned.tags["promax.model_sha256"].startswith("53aa51172d142c89")
+    assert len(tuned.tags["promax.model_files_sha256"]) == 64
     # Read from the optimizer, not from the config: 48 pairs in batches of 16, twice.
     assert tuned.metrics["train/peak_learning_rate"] == 1e-3
     assert tuned.metrics["train/steps"] == 6

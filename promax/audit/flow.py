@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from promax.audit.finding import Report, SideName
-from promax.config import Config, flatten, project_root
+from promax.config import Config, checkout, flatten
 from promax.data.pairs import Pairs
 from promax.data.readers import read_file, read_hub
 from promax.data.splits import load
@@ -42,7 +42,7 @@ def audit(cfg: Config, out: Path | None = None) -> Report:
         write(report, drawn, out, title)
         print(f"Written to {out}")
     fingerprints = {f"promax.data.{side}": of["fingerprint"] for side, of in report.subject.items()}
-    tags = {KIND_TAG: AUDIT, **collect(project_root(), device).tags(), **fingerprints}
+    tags = {KIND_TAG: AUDIT, **collect(checkout(), device).tags(), **fingerprints}
     with start_run(store, cfg.study, title, flatten(cfg), tags) as record:
         log(record, report, title)
         for file, figure in drawn.items():

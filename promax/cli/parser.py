@@ -19,6 +19,7 @@ examples:
   promax train experiment=demo                                      a baseline and a fine-tuned run
   promax compare --study demo                                       how much better, and how sure that is
   promax confirm confirm_fix                                        the verdict on a study, claim by claim
+  promax reproduce 3f2a91bc                                         a logged run again, compared to the bit
   promax search "VPN drops" --run 3f2a91bc --tickets incident.csv   the difference on tickets of your own
   promax ui                                                         the record in the browser
   promax data build incident.csv --out pairs                        an export becomes pairs
@@ -46,6 +47,19 @@ baseline, which is computed first where the study has none yet.
 Groups, from {folder}:
 {groups}
 Every key: promax/config/schema.py. Hydra's other options: promax train --hydra-help.
+"""
+
+_REPRODUCE_HELP = """\
+Runs a logged run again from its record: its commit with its uncommitted change in a worktree of its own, its
+resolved config, its pairs and encoder files, checked by their hashes before anything is trained. Then compares
+every metric at every step, every loss and every pair's score. The new run stands under the old one in the
+MLflow UI and is no part of its study's tables. Exit code 1 if something drifted, 2 if it can't be rebuilt.
+It runs the code that the record holds: reproduce runs of people you trust.
+
+  promax reproduce 3f2a91bc --dry-run                      what would be done, and whether everything is there
+  promax reproduce 3f2a91bc                                with the packages installed here
+  promax reproduce 3f2a91bc --env                          with the run's own, in an environment of their own
+  promax reproduce 3f2a91bc data.train=/data/train.jsonl   where a file lies elsewhere now
 """
 
 _BUILD_HELP = """\
@@ -126,6 +140,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_train(verbs)
     _add_compare(verbs)
     _add_confirm(verbs)
+    _add_reproduce(verbs)
     _add_search(verbs)
     _add_ui(verbs)
     data = _add_data(verbs)
@@ -166,6 +181,21 @@ def _add_compare(verbs: _Verbs) -> None:
     compare.add_argument("--study", help="all finished runs of this study (default: promax)")
     compare.add_argument("--uri", help="tracking store (default: the embedded one)")
     compare.set_defaults(handler=run.compare)
+
+
+def _add_reproduce(verbs: _Verbs) -> None:
+    reproduce = verbs.add_parser(
+        "reproduce",
+        help="run a logged run again from its record",
+        description=_REPRODUCE_HELP,
+        formatter_class=_RAW,
+    )
+    reproduce.add_argument("run", metavar="RUN", help="run id, or its first characters")
+    reproduce.add_argument("overrides", nargs="*", metavar="KEY=PATH", help="files that lie elsewhere now")
+    reproduce.add_argument("--env", action="store_true", help="install the run's packages into a fresh environment")
+    reproduce.add_argument("--dry-run", action="store_true", help="check and tell, train nothing")
+    reproduce.add_argument("--uri", help="tracking store (default: the embedded one)")
+    reproduce.set_defaults(handler=run.reproduce)
 
 
 def _add_confirm(verbs: _Verbs) -> None:

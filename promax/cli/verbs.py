@@ -31,6 +31,17 @@ def confirm(options: argparse.Namespace) -> int:
     return 0
 
 
+def reproduce(options: argparse.Namespace) -> int:
+    from promax.reproduce import reproduce
+
+    try:
+        same = reproduce(options.run, options.overrides, options.uri, fresh=options.env, dry_run=options.dry_run)
+    except KeyboardInterrupt:
+        print("the worktree is removed; a run in progress is marked KILLED", file=sys.stderr)
+        raise
+    return 0 if same else 1
+
+
 def ui(options: argparse.Namespace) -> int:
     from promax.tracking import open_store, serve_ui
 

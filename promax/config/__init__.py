@@ -26,7 +26,7 @@ from promax.config.schema import (
     TiersConfig,
     TrackingConfig,
 )
-from promax.paths import conf_dir, project_root
+from promax.paths import checkout, conf_dir, project_root
 
 __all__ = [
     "AdversarialConfig",
@@ -52,6 +52,7 @@ __all__ = [
     "TiersConfig",
     "TrackingConfig",
     "build",
+    "checkout",
     "conf_dir",
     "flatten",
     "from_yaml",

@@ -10,6 +10,6 @@ from promax.packed.anatomy import reasons_against
 from promax.packed.encode import encode
 from promax.packed.forward import Packed
 from promax.packed.noise import Noise
-from promax.packed.precision import resolve, speed_up
+from promax.packed.precision import name_of, resolve, speed_up
 
-__all__ = ["Noise", "Packed", "encode", "reasons_against", "resolve", "speed_up"]
+__all__ = ["Noise", "Packed", "encode", "name_of", "reasons_against", "resolve", "speed_up"]

@@ -19,6 +19,15 @@ def resolve(precision: str, device: torch.device) -> torch.dtype:
     return {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
 
 
+def name_of(dtype: torch.dtype) -> str:
+    """How records and configs call a dtype that `resolve` gives.
+
+    >>> name_of(torch.bfloat16)
+    'bf16'
+    """
+    return {torch.float32: "fp32", torch.bfloat16: "bf16"}[dtype]
+
+
 @lru_cache
 def speed_up(device: str) -> float:
     """How many times as fast matrices are multiplied in bfloat16 as in float32; 0 on mps, where it isn't tried.

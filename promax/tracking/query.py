@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tempfile
 from collections.abc import Sequence
@@ -21,9 +22,9 @@ BASELINE_KEY = "promax.baseline_key"
 BASELINE_RUN = "promax.baseline_run"
 
 # What a run is: a baseline, a tuned encoder, a sweep that has the runs of its trials under it, an audit of pairs, or
-# the verdict on a study whose runs are no sweep's.
+# the verdict on a study whose runs are no sweep's, or another run done again from its record.
 KIND_TAG = "promax.kind"
-SWEEP, AUDIT, VERDICT = "sweep", "audit", "verdict"
+SWEEP, AUDIT, VERDICT, REPRODUCTION = "sweep", "audit", "verdict", "reproduction"
 
 # How many runs or studies MLflow is asked for at once.
 PAGE = 1000
@@ -77,9 +78,10 @@ def get_run(store: Store, run_id: str) -> RunInfo:
 
 
 def runs_of(store: Store, study: str) -> list[RunInfo]:
-    """All runs of a study that have an encoder: the finished ones first, and within each kind the newest first.
+    """All runs of a study that are its evidence: the finished ones first, and within each kind the newest first.
 
-    The runs of sweeps themselves, of audits and of verdicts are left out.
+    The runs of sweeps themselves, of audits and of verdicts are left out, and so are reproductions, which would
+    count twice.
 
     Raises:
         ConfigError: no such study.
@@ -90,8 +92,8 @@ def runs_of(store: Store, study: str) -> list[RunInfo]:
         known = ", ".join(sorted(name for name in studies.values() if name != "Default")) or "none yet"
         raise ConfigError(f"study {study}: not in the record; studies: {known} (store {store.label})")
     found = search(store, "", experiments=ids)
-    encoderless = (SWEEP, AUDIT, VERDICT)
-    runs = [run_info(store, run, study) for run in found if run.data.tags.get(KIND_TAG) not in encoderless]
+    beside = (SWEEP, AUDIT, VERDICT, REPRODUCTION)
+    runs = [run_info(store, run, study) for run in found if run.data.tags.get(KIND_TAG) not in beside]
     return sorted(runs, key=lambda run: (run.status != "FINISHED", -run.start_time.timestamp()))
 
 
@@ -124,6 +126,33 @@ def fetch_folder(store: Store, run_id: str, name: str, into: Path) -> Path | Non
             return Path(store.client.download_artifacts(run_id, name, str(into)))
     except TrackingError as error:
         raise ConfigError(f"run {run_id}: its {name} can't be read: {error}") from None
+
+
+def artifacts_in(store: Store, run_id: str, folder: str | None = None) -> list[str]:
+    """The paths of a run's files in a folder, like "scores/test.csv" in "scores" (None: the top); sorted."""
+    with store.talking():
+        return sorted(each.path for each in store.client.list_artifacts(run_id, folder) if not each.is_dir)
+
+
+def curves(store: Store, run: RunInfo) -> dict[str, dict[int, float]]:
+    """Every metric of a run at every step."""
+    with store.talking():
+        return {
+            name: {point.step: point.value for point in store.client.get_metric_history(run.run_id, name)}
+            for name in sorted(run.metrics)
+        }
+
+
+def data_sources(store: Store, run_id: str) -> dict[str, str]:
+    """Side -> what identifies its source, as the run recorded it: "pairs.jsonl sha256:..."."""
+    with store.talking():
+        inputs = store.client.get_run(run_id).inputs
+    found = {}
+    for each in inputs.dataset_inputs if inputs is not None else ():
+        context = next((tag.value for tag in each.tags if tag.key == "mlflow.data.context"), "")
+        source = json.loads(each.dataset.source)
+        found[context] = str(source.get("uri") or source.get("path"))
+    return found
 
 
 def read_scores(

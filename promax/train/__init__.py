@@ -79,7 +79,7 @@ def fit(
     plan = plan_for(pairs, cfg, seed)
 
     # Here, so that a refusal comes before torch is loaded.
-    from promax.packed import reasons_against, resolve
+    from promax.packed import name_of, reasons_against, resolve
     from promax.train import alive, packed, reference
     from promax.train.course import Course
 
@@ -92,7 +92,7 @@ def fit(
     with Course(encoder, plan, cfg, dev_score, on_epoch, label) as course:
         if engine == "packed" and not against:
             dtype = resolve(precision, encoder.device)
-            used = f"packed {'bf16' if dtype.itemsize == 2 else 'fp32'}"
+            used = f"packed {name_of(dtype)}"
             micro_batch_size = packed.train(encoder, pairs, plan, cfg, seed, course, dtype)
         else:
             used = "reference fp32"

@@ -10,7 +10,20 @@ import pytest
 from mlflow import MlflowClient
 
 from promax.config import ConfigError
-from promax.tracking import BASELINE_KEY, Store, find_baseline, get_run, read_scores, read_text, runs_of, start_run
+from promax.tracking import (
+    BASELINE_KEY,
+    DatasetRecord,
+    Store,
+    artifacts_in,
+    curves,
+    data_sources,
+    find_baseline,
+    get_run,
+    read_scores,
+    read_text,
+    runs_of,
+    start_run,
+)
 
 
 def log(store: Store, study: str, name: str, *, fails: bool = False, **tags: str) -> str:
@@ -44,6 +57,33 @@ def test_a_study_lists_its_finished_runs_first_and_the_newest_first(store: Store
     assert runs[0].metrics == {"test/spearman": 0.5}
     assert abs(runs[0].start_time.timestamp() - time.time()) < 60
     assert runs[0].start_time.utcoffset() is not None
+
+
+def test_what_is_no_evidence_is_in_no_study(store: Store) -> None:
+    for kind in ("sweep", "audit", "reproduction"):
+        log(store, "demo", kind, **{"promax.kind": kind})
+    kept = log(store, "demo", "tuned", **{"promax.kind": "tuned"})
+    assert [run.run_id for run in runs_of(store, "demo")] == [kept]
+
+
+def test_every_step_every_file_and_every_source_is_found_again(store: Store) -> None:
+    with start_run(store, "demo", "run", {}, {}) as run:
+        run.log_metrics({"dev/spearman": 0.1}, step=1)
+        run.log_metrics({"dev/spearman": 1 / 3, "train/loss": 2.0}, step=2)
+        run.log_text("x", "config.yaml")
+        run.log_text("x", "scores/test.csv")
+        origin = {"files": "test.jsonl sha256:ab", "hub": "stsb@main test"}
+        run.log_datasets(
+            [
+                DatasetRecord("pairs test", "ab", "test", "local", origin["files"], {}),
+                DatasetRecord("pairs dev", "cd", "dev", "hugging_face", origin["hub"], {}),
+            ]
+        )
+    assert curves(store, get_run(store, run.run_id)) == {"dev/spearman": {1: 0.1, 2: 1 / 3}, "train/loss": {2: 2.0}}
+    assert artifacts_in(store, run.run_id) == ["config.yaml"]
+    assert artifacts_in(store, run.run_id, "scores") == ["scores/test.csv"]
+    assert artifacts_in(store, run.run_id, "none") == []
+    assert data_sources(store, run.run_id) == {"test": origin["files"], "dev": origin["hub"]}
 
 
 def test_more_than_one_page_is_read_to_its_end(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,53 @@
+"""A fresh virtual environment with the packages that a run had."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from promax.config import ConfigError
+
+
+def fresh_environment(requirements: Sequence[str], version: str, folder: Path) -> Path:
+    """Make a virtual environment in `folder` and install `requirements` (`name==version`); its Python's path.
+
+    promax itself is left out: its code is the worktree's. Every package is named with its version, so pip is asked
+    for these and for no dependency. `version` is the Python to have, of which major and minor count.
+
+    Raises:
+        ConfigError: no such Python here, or a package that pip can't install, with pip's own line.
+    """
+    wanted = [line for line in requirements if line.partition("==")[0] != "promax"]
+    print(f"environment: {len(wanted)} packages for Python {version} into {folder}", file=sys.stderr)
+    made = subprocess.run([_python(version), "-m", "venv", str(folder)], capture_output=True, text=True)
+    if made.returncode:
+        raise ConfigError(f"--env: no virtual environment can be made: {(made.stdout + made.stderr).strip()[-200:]}")
+    listing = folder / "requirements.txt"
+    listing.write_text("\n".join(wanted) + "\n", encoding="utf-8")
+    python = folder / "bin" / "python"
+    pip = [str(python), "-m", "pip", "install", "--no-deps", "--disable-pip-version-check", "-r", str(listing)]
+    errors = []
+    with subprocess.Popen(pip, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        assert process.stdout is not None, "it was asked for"
+        for line in process.stdout:
+            if line.startswith("ERROR:"):
+                errors.append(line.removeprefix("ERROR:").strip())
+            elif line.startswith(("Collecting", "Installing", "Building")):
+                print(f"  {line.strip()[:100]}", file=sys.stderr)
+    if process.returncode:
+        raise ConfigError(f"--env: pip can't install what the run had: {(errors or ['pip gave no reason'])[0]}")
+    return python
+
+
+def _python(version: str) -> str:
+    """An interpreter of this major and minor version."""
+    minor = ".".join(version.split(".")[:2])
+    if minor == f"{sys.version_info.major}.{sys.version_info.minor}":
+        return sys.executable
+    found = shutil.which(f"python{minor}")
+    if found is None:
+        raise ConfigError(f"--env: the run had Python {version}, and there is no python{minor} here; install it first")
+    return found

@@ -1,0 +1,74 @@
+"""The whole of a reproduction: read the record, rebuild, check, train, compare, tell."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from promax.config import checkout, project_root
+from promax.provenance import collect
+from promax.reproduce.checkout import rebuilt
+from promax.reproduce.comparison import compare
+from promax.reproduce.environment import fresh_environment
+from promax.reproduce.places import located
+from promax.reproduce.reasons import differences
+from promax.reproduce.record import OUTCOME, Recorded, read
+from promax.reproduce.report import as_json, outcome, show_plan, show_result
+from promax.reproduce.request import Request, pinned
+from promax.tracking import Run, Store, get_run, open_store, termination_raises
+
+
+def reproduce(reference: str, places: Sequence[str], uri: str | None, *, fresh: bool, dry_run: bool) -> bool:
+    """Run a logged run again from its record, say what came out the same, and return whether it did.
+
+    The new run stands under the old one in the record and is no part of its study's tables. `places` are KEY=PATH
+    for files that lie elsewhere now; with `fresh` the run's packages are installed into an environment that is
+    removed afterwards; with `dry_run` nothing is installed or trained.
+
+    Raises:
+        ConfigError: the run can't be rebuilt: something of its record, code, packages, pairs or encoder is missing
+            or isn't what it was. Nothing was trained then.
+        RuntimeError: the new run failed.
+    """
+    store, own = open_store(uri), checkout()
+    recorded = read(store, reference)
+    config = pinned(located(recorded, places, (Path.cwd(), project_root())), recorded, store)
+    with termination_raises(), tempfile.TemporaryDirectory(prefix="promax-reproduce-") as folder:
+        scratch = Path(folder)
+        with rebuilt(recorded, own, scratch / "code") as code:
+            request = Request(recorded, config, code, scratch)
+            sides = request.check(Path(sys.executable))
+            show_plan(recorded, code, own, sides, [] if fresh else _others(recorded), fresh)
+            if dry_run:
+                return True
+            python = Path(sys.executable)
+            if fresh:
+                version = recorded.tag("python") or ""
+                python = fresh_environment(recorded.requirements, version, scratch / "environment")
+            run_id = request.train(python)
+    return _compared(store, recorded, run_id)
+
+
+def _others(recorded: Recorded) -> list[str]:
+    """What is known before anything is loaded to be another here than it was then."""
+    known = ("promax.version.", "promax.python", "promax.cpu")
+    here = {key: str(value) for key, value in collect(None, "cpu").tags().items() if key.startswith(known)}
+    # The code is the run's own, whatever the number of its version.
+    del here["promax.version.promax"]
+    return differences(recorded.run.tags, here)
+
+
+def _compared(store: Store, recorded: Recorded, run_id: str) -> bool:
+    """Compare the new run with its original; tell it, and write it into the new run's record."""
+    then, now = recorded.run, get_run(store, run_id)
+    if now.status != ("FINISHED" if recorded.stop_after is None else "KILLED"):
+        reason = now.tags.get("promax.reason", "no reason recorded")
+        raise RuntimeError(f"the reproduction failed: run {run_id[:8]} is {now.status} ({reason})")
+    found, causes = compare(store, then, now, recorded.stop_after), differences(then.tags, now.tags)
+    record = Run(store, run_id)
+    record.set_tags({OUTCOME: outcome(found)})
+    record.log_text(as_json(found, causes), "reproduction.json")
+    show_result(found, causes, then.run_id, run_id)
+    return outcome(found) != "drifted"

@@ -1,0 +1,264 @@
+"""Runs done again from their records, end to end, on real repositories, processes and servers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from promax.tracking import RunInfo, open_store, read_scores, read_text, runs_of
+from promax.tracking.query import KIND_TAG
+
+# Each run is a process, and so is each reproduction: `make fast` leaves these out.
+pytestmark = pytest.mark.slow
+
+
+def test_a_changed_tree_is_rebuilt_and_the_run_comes_out_to_the_last_bit(workshop: Any, original: RunInfo) -> None:
+    """The commit alone, today's tree and today's conf/ all give other numbers: see `original`."""
+    before = workshop.runs()
+    code, out, err = workshop.reproduce(original.run_id[:8])
+    assert (code, "equal to the last bit" in out) == (0, True), out + err
+    (new,) = [run for run in workshop.runs() if run.run_id not in {each.run_id for each in before}]
+    assert new.tags["promax.reproduces"] == new.tags["mlflow.parentRunId"] == original.run_id
+    assert (new.tags[KIND_TAG], new.tags["promax.reproduction"], new.study) == ("reproduction", "equal", "promax")
+    assert new.tags["promax.git_commit"] == original.tags["promax.git_commit"] != workshop.git("rev-parse", "HEAD")
+    store = open_store()
+    for file in ("git.diff", "steps.csv", "scores/dev.csv", "scores/test.csv"):
+        assert read_text(store, new.run_id, file) == read_text(store, original.run_id, file)
+    timings = {"train/seconds", "train/pairs_per_second"}
+    for name in original.metrics.keys() - timings:
+        assert new.metrics[name].hex() == original.metrics[name].hex()
+    # Measured against the recorded baseline, and no part of the study's evidence.
+    assert new.tags["promax.baseline_run"] == original.tags["promax.baseline_run"]
+    assert new.run_id not in {run.run_id for run in runs_of(store, "promax")}
+    assert '"outcome": "equal"' in read_text(store, new.run_id, "reproduction.json")
+    assert (
+        f"commit {original.tags['promax.git_commit'][:12]} of {workshop.repository}, with its change of 2 files" in out
+    )
+
+
+def test_without_its_change_the_run_would_drift_and_the_table_says_where(
+    workshop: Any, original: RunInfo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The code change that the test above rebuilds, left out: its numbers, exit code and reason."""
+    store = open_store()
+    from promax.reproduce import record
+
+    monkeypatch.setattr(record, "_is_changed", lambda run: False)
+    code, out, err = workshop.reproduce(original.run_id)
+    assert (code, "not the same" in out) == (1, True), out + err
+    assert "- scores/test.csv: differs by " in out
+    assert "likeliest reason: uncommitted change: true then, false now" in out
+    assert workshop.runs(store)[0].tags["promax.reproduction"] == "drifted"
+
+
+def test_a_dry_run_tells_and_leaves_nothing(workshop: Any, original: RunInfo) -> None:
+    runs = len(workshop.runs())
+    code, out, err = workshop.reproduce(original.run_id, "--dry-run")
+    assert (code, err, len(workshop.runs())) == (0, "", runs)
+    lines = dict(line.split(maxsplit=1) for line in out.splitlines())
+    assert lines["run"].startswith(f"{original.run_id[:8]} tiny_lora lr=0.001 epochs=2 seed=0, study promax, ")
+    assert lines["packages"] == "those installed here"
+    assert lines["train"].startswith("✓ 48 pairs, train.jsonl sha256:")
+    assert lines["encoder"] == "✓ tiny"
+    assert lines["config"] == "lr 0.001, epochs 2, batch_size 16, loss cosine, seed 0, device cpu"
+    assert lines["training"].startswith("took ")
+
+
+def test_a_baseline_is_reproduced_and_never_taken_for_one(workshop: Any, original: RunInfo) -> None:
+    baseline = original.tags["promax.baseline_run"]
+    code, out, err = workshop.reproduce(baseline)
+    assert (code, "equal to the last bit" in out) == (0, True), out + err
+    new = workshop.runs()[0]
+    assert (new.tags["promax.reproduces"], new.tags["promax.baseline_key"]) == (baseline, "")
+
+
+def test_files_that_lie_elsewhere_are_named(workshop: Any, original: RunInfo, tmp_path: Path) -> None:
+    moved = tmp_path / "moved.jsonl"
+    here = workshop.root / "train.jsonl"
+    here.rename(moved)
+    try:
+        code, _, err = workshop.reproduce(original.run_id)
+        assert (code, err) == (
+            2,
+            f"promax: data.train=train.jsonl: no such file in {workshop.root}\n"
+            f"say where it lies: promax reproduce {original.run_id[:8]} data.train=FILE\n",
+        )
+        code, out, _ = workshop.reproduce(original.run_id, "--dry-run", f"data.train={moved}")
+        assert (code, "train       ✓ 48 pairs, moved.jsonl sha256:" in out) == (0, True)
+    finally:
+        moved.rename(here)
+
+
+def test_changed_bytes_are_refused_before_anything_is_trained(workshop: Any, original: RunInfo) -> None:
+    file, runs = workshop.root / "test.jsonl", len(workshop.runs())
+    held = file.read_bytes()
+    try:
+        # The pairs are the same; the bytes are not.
+        file.write_bytes(held + b"\n")
+        code, out, err = workshop.reproduce(original.run_id)
+    finally:
+        file.write_bytes(held)
+    assert (code, out, len(workshop.runs())) == (2, "", runs)
+    first, second = err.splitlines()
+    assert first.startswith(f"promax: data.test={file}: other bytes than the run had: sha256 ")
+    assert second == (
+        f"nothing was trained; give the file as it was: promax reproduce {original.run_id[:8]} data.test=FILE"
+    )
+
+
+def test_pairs_that_come_out_otherwise_of_the_same_bytes_are_refused(workshop: Any, original: RunInfo) -> None:
+    """As another library's draw would make them: the file is the one, its fingerprint isn't."""
+    client, runs = open_store().client, len(workshop.runs())
+    held = original.tags["promax.data.dev"]
+    try:
+        client.set_tag(original.run_id, "promax.data.dev", "0" * 64)
+        code, out, err = workshop.reproduce(original.run_id)
+    finally:
+        client.set_tag(original.run_id, "promax.data.dev", held)
+    assert (code, out, len(workshop.runs())) == (2, "", runs)
+    assert err == (
+        f"promax: run {original.run_id[:8]}: dev: other pairs than the run had: fingerprint 000000000000… then,"
+        f" {held[:12]}… now\nnothing was trained\n"
+    )
+
+
+def test_other_encoder_files_are_refused(workshop: Any, original: RunInfo) -> None:
+    file, runs = workshop.root / "tiny" / "tokenizer_config.json", len(workshop.runs())
+    held = file.read_bytes()
+    try:
+        file.write_bytes(held + b" ")
+        code, out, err = workshop.reproduce(original.run_id)
+    finally:
+        file.write_bytes(held)
+    assert (code, out, len(workshop.runs())) == (2, "", runs)
+    expected = (
+        f"promax: run {original.run_id[:8]}: model.path={workshop.root / 'tiny'}: other files than the run had: sha256 "
+    )
+    assert err.startswith(expected)
+
+
+def test_a_trial_of_a_sweep_and_a_seed_of_a_study(workshop: Any, original: RunInfo) -> None:
+    sweep = ["-m", "hydra/sweeper=promax_optuna", "optim.lr=tag(log,interval(1e-4,1e-2))", "hydra.sweeper.n_trials=1"]
+    workshop.train(*sweep, "study=swept", "seed=3", "optim.epochs=1")
+    (trial,) = [run for run in workshop.runs() if "promax.trial" in run.tags]
+    code, out, err = workshop.reproduce(trial.run_id)
+    assert (code, "equal to the last bit" in out) == (0, True), out + err
+    new = workshop.runs()[0]
+    assert (new.params["seed"], new.params["optim.lr"]) == ("3", trial.params["optim.lr"])
+    assert "promax.sweep" not in new.tags
+    (whole,) = [run for run in workshop.runs() if run.tags.get(KIND_TAG) == "sweep"]
+    code, _, err = workshop.reproduce(whole.run_id)
+    assert (code, err) == (
+        2,
+        f"promax: run {whole.run_id[:8]}: is a sweep; name one of its trials, each of which is a run\n",
+    )
+
+
+def test_a_run_that_was_ended_is_ended_where_it_was(workshop: Any, original: RunInfo) -> None:
+    process = workshop.start("train", *workshop.words, "optim.epochs=900", "study=ended")
+    try:
+        ended = _training(workshop, "ended", process)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+    finally:
+        process.kill()
+    code, out, err = workshop.reproduce(ended.run_id)
+    assert (code, "equal to the last bit" in out) == (0, True), out + err
+    new = workshop.runs()[0]
+    last = len(open_store().client.get_metric_history(ended.run_id, "train/loss"))
+    assert f"was ended after epoch {last}; so will this one be" in out
+    assert len(open_store().client.get_metric_history(new.run_id, "train/loss")) == last
+    assert (new.status, new.tags["promax.reason"]) == (
+        "KILLED",
+        f"ended after epoch {last}, as the run that it reproduces",
+    )
+
+
+@pytest.mark.parametrize(("sent", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupted_it_closes_its_run_and_removes_its_worktree(
+    workshop: Any, original: RunInfo, sent: signal.Signals, status: int, tmp_path: Path
+) -> None:
+    process = workshop.start("train", *workshop.words, "optim.epochs=900", f"study=long{status}")
+    try:
+        long = _training(workshop, f"long{status}", process)
+        time.sleep(3)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+        again = workshop.start("reproduce", long.run_id, TMPDIR=str(tmp_path))
+        new = _training(workshop, f"long{status}", again, besides=long.run_id, epochs=0)
+        again.send_signal(sent)
+        _, errors = again.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert again.returncode == status, errors
+    assert [path for path in tmp_path.iterdir() if path.name.startswith("promax-reproduce")] == []
+    assert open_store().client.get_run(new.run_id).info.status == "KILLED"
+
+
+def _training(workshop: Any, study: str, process: subprocess.Popen[str], besides: str = "", epochs: int = 1) -> RunInfo:
+    """The tuned run of a study that a process trains, once it has finished so many epochs."""
+    deadline = time.monotonic() + 120
+    while True:
+        for run in workshop.runs():
+            trains = run.study == study and run.tags[KIND_TAG] != "baseline" and run.run_id != besides
+            if trains and ("train/loss" in run.metrics or not epochs):
+                return run
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.3)
+
+
+@pytest.fixture
+def server(workshop: Any, original: RunInfo) -> Iterator[str]:
+    """A tracking server on the loopback address, on the workshop's store."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    code = f"from promax.tracking import *; serve_ui(open_store(), '127.0.0.1', {port})"
+    environment = workshop.environment()
+    process = subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=-3, stderr=-3)
+    try:
+        deadline = time.monotonic() + 90
+        while not _answers(f"http://127.0.0.1:{port}/health"):
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.3)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+def _answers(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(address, timeout=5) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def test_a_run_that_another_machine_logged_through_a_server(
+    workshop: Any, original: RunInfo, server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another root and working folder here: the store, the files and the encoder are named."""
+    run = workshop.train(f"tracking.uri={server}", "study=remote", "optim.epochs=1")
+    monkeypatch.setenv("PROMAX_ROOT", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    places = [f"data.{side}={workshop.root / side}.jsonl" for side in ("train", "dev", "test")]
+    places.append(f"model.path={workshop.root / 'tiny'}")
+    code, out, err = workshop.reproduce(run.run_id, *places, "--uri", server)
+    assert (code, "equal to the last bit" in out) == (0, True), out + err
+    remote = open_store(server)
+    new = workshop.runs(remote)[0]
+    assert new.tags["promax.reproduces"] == run.run_id
+    assert read_scores(remote, new.run_id).score.tobytes() == read_scores(remote, run.run_id).score.tobytes()
+    assert not (tmp_path / "mlruns").exists()
+    assert os.environ["PROMAX_ROOT"] == str(tmp_path)

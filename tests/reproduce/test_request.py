@@ -1,0 +1,85 @@
+"""What the child is asked for, and what it may use of the code that it runs in."""
+
+from __future__ import annotations
+
+import ast
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from promax.reproduce import child
+from promax.reproduce.record import Recorded
+from promax.reproduce.request import Request, pinned
+from promax.tracking import RunInfo, Store
+
+CONFIG: dict[str, Any] = {
+    "device": "auto",
+    "precision": "auto",
+    "tracking": {"uri": None, "log_text": False},
+    "seed": 1,
+}
+
+
+def recorded(**tags: str) -> Recorded:
+    run = RunInfo("a" * 32, "name", "study", "FINISHED", {}, {}, tags, datetime.now(timezone.utc), "")
+    return Recorded(run, CONFIG, "b" * 40, "", (), {}, None)
+
+
+def tagged(**tags: str) -> Recorded:
+    return recorded(**{f"promax.{name}": value for name, value in tags.items()})
+
+
+def test_the_child_uses_these_names_and_no_others() -> None:
+    """They are there at every commit from 279c5b4 on, and a later promax counts on them here."""
+    used: set[str] = set()
+    for node in ast.walk(ast.parse(Path(child.__file__).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("promax"):
+            used |= {f"{node.module}.{alias.name}" for alias in node.names}
+    assert used == {
+        "promax.config.ConfigError",
+        "promax.config.from_yaml",
+        "promax.data.splits.load",
+        "promax.run.run",
+        "promax.trial.Pruned",
+        "promax.weights",
+    }
+
+
+def test_what_was_left_to_the_machine_is_set_to_what_it_came_to(store: Store) -> None:
+    found = pinned(CONFIG, tagged(device="cpu", precision="bf16"), store)
+    assert found == {**CONFIG, "device": "cpu", "precision": "bf16", "tracking": {"uri": store.uri, "log_text": False}}
+    # A GPU may not be here: what there is is taken, and the comparison names the device.
+    assert pinned(CONFIG, tagged(device="cuda"), store)["device"] == "auto"
+    assert pinned(CONFIG, tagged(device="cuda"), store)["precision"] == "auto"
+    assert CONFIG["device"] == "auto"
+
+
+def test_numeric_libraries_get_the_variables_that_they_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "8")
+    monkeypatch.setenv("MKL_CBWR", "COMPATIBLE")
+    monkeypatch.setenv("OTHER", "kept")
+    environment = Request(
+        tagged(environment="OMP_NUM_THREADS=2 LD_PRELOAD=x"), CONFIG, tmp_path, tmp_path
+    )._environment()
+    assert (environment["OMP_NUM_THREADS"], environment["OTHER"]) == ("2", "kept")
+    assert "MKL_CBWR" not in environment
+    assert environment.get("LD_PRELOAD") != "x"
+    assert (environment["PROMAX_ROOT"], environment["PYTHONPATH"]) == (str(tmp_path), str(tmp_path))
+    # An earlier record didn't say: the variables stay as they are, and torch is told the number of threads.
+    earlier = Request(tagged(threads="2"), CONFIG, tmp_path, tmp_path)
+    assert earlier._environment()["OMP_NUM_THREADS"] == "8"
+    assert earlier._words("answer", train=True)["threads"] == 2
+
+
+def test_a_reproduction_is_tagged_as_one_from_its_first_moment(tmp_path: Path) -> None:
+    tuned = Request(tagged(baseline_run="c" * 32), CONFIG, tmp_path, tmp_path)._words("answer", train=True)
+    assert tuned["tags"] == {
+        "promax.kind": "reproduction",
+        "promax.reproduces": "a" * 32,
+        "promax.baseline_run": "c" * 32,
+    }
+    # No key is a hex digest and empty: a search for a baseline never finds it.
+    baseline = Request(tagged(baseline_key="d" * 64), CONFIG, tmp_path, tmp_path)._words("answer", train=True)
+    assert baseline["tags"]["promax.baseline_key"] == ""
