@@ -13,7 +13,15 @@ from promax.cli import completion
 from promax.cli import verbs as run
 from promax.paths import conf_dir
 
-_RAW = argparse.RawDescriptionHelpFormatter
+
+class _Raw(argparse.RawDescriptionHelpFormatter):
+    """Descriptions as they are written, and room for the longest verb, which argparse doesn't count in."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog)
+        self._action_max_length = 15
+
+
 _EXAMPLES = """\
 examples:
   promax train experiment=demo                                      a baseline and a fine-tuned run
@@ -133,7 +141,7 @@ def make_parser() -> argparse.ArgumentParser:
         prog="promax",
         description="Says, with evidence, whether a fine-tuning change made a ticket encoder better.",
         epilog=_EXAMPLES,
-        formatter_class=_RAW,
+        formatter_class=_Raw,
     )
     parser.add_argument("--version", action="version", version=f"promax {__version__}")
     verbs = parser.add_subparsers(metavar="VERB", required=True, parser_class=_Interleaved)
@@ -153,7 +161,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def _add_train(verbs: _Verbs) -> None:
     description = _TRAIN_HELP.format(folder=conf_dir(), groups=_groups(conf_dir()))
-    train = verbs.add_parser("train", help="train and evaluate a run", description=description, formatter_class=_RAW)
+    train = verbs.add_parser("train", help="train and evaluate a run", description=description, formatter_class=_Raw)
     # Hydra takes these, not argparse: here they are listed, and completed by the shell.
     train.add_argument("-m", "--multirun", action="store_true", help="a run for each value of a list, or a search")
     train.add_argument("--cfg", choices=["job", "hydra", "all"], help="print the composed config, run nothing")
@@ -175,7 +183,7 @@ def _add_compare(verbs: _Verbs) -> None:
         help="runs against their baselines",
         description="Paired differences, intervals and tiers of logged runs against their baselines.",
         epilog="example: promax compare --study demo\n         promax compare 3f2a91bc 77d0e4aa",
-        formatter_class=_RAW,
+        formatter_class=_Raw,
     )
     compare.add_argument("runs", nargs="*", metavar="RUN", help="run ids, or their first characters")
     compare.add_argument("--study", help="all finished runs of this study (default: promax)")
@@ -188,7 +196,7 @@ def _add_reproduce(verbs: _Verbs) -> None:
         "reproduce",
         help="run a logged run again from its record",
         description=_REPRODUCE_HELP,
-        formatter_class=_RAW,
+        formatter_class=_Raw,
     )
     reproduce.add_argument("run", metavar="RUN", help="run id, or its first characters")
     reproduce.add_argument("overrides", nargs="*", metavar="KEY=PATH", help="files that lie elsewhere now")
@@ -200,7 +208,7 @@ def _add_reproduce(verbs: _Verbs) -> None:
 
 def _add_confirm(verbs: _Verbs) -> None:
     confirm = verbs.add_parser(
-        "confirm", help="the verdict on a study, claim by claim", description=_CONFIRM_HELP, formatter_class=_RAW
+        "confirm", help="the verdict on a study, claim by claim", description=_CONFIRM_HELP, formatter_class=_Raw
     )
     confirm.add_argument("study", metavar="STUDY", help="the study, as its runs were filed with study=NAME")
     confirm.add_argument("--out", type=Path, metavar="DIR", help="folder to write (default: experiments/STUDY)")
@@ -216,7 +224,7 @@ def _add_search(verbs: _Verbs) -> None:
         "search",
         help="the nearest tickets by a trained encoder beside its baseline's",
         description=_SEARCH_HELP,
-        formatter_class=_RAW,
+        formatter_class=_Raw,
     )
     _completed(search.add_argument("query", metavar="QUERY", help="the id of a ticket in FILE, or any text in quotes"))
     _completed(search.add_argument("--run", required=True, metavar="RUN_ID", help="run id, or its first characters"))
@@ -235,7 +243,7 @@ def _add_ui(verbs: _Verbs) -> None:
         help="open the MLflow UI on the right store",
         description="Starts the MLflow UI on the store of this project, from any folder; Ctrl-C ends it.",
         epilog="example: promax ui --port 5001",
-        formatter_class=_RAW,
+        formatter_class=_Raw,
     )
     ui.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     ui.add_argument("--port", type=int, default=5000, help="port to listen on (default: %(default)s)")
@@ -249,7 +257,7 @@ def _add_data(verbs: _Verbs) -> _Verbs:
         help="build pairs from an export, audit them, generate tickets",
         description="From tickets to pairs that can be trusted.",
         epilog="example: promax data build incident.csv --out pairs",
-        formatter_class=_RAW,
+        formatter_class=_Raw,
     )
     return data.add_subparsers(metavar="VERB", required=True, parser_class=_Interleaved)
 
@@ -259,7 +267,7 @@ def _add_build(verbs: _Verbs) -> None:
         "build",
         help="make pairs in phases from a ticket export",
         description=_BUILD_HELP,
-        formatter_class=_RAW,
+        formatter_class=_Raw,
     )
     build.add_argument("export", type=Path, metavar="EXPORT", help="ticket export: .csv, .xlsx, .json or .jsonl")
     build.add_argument(
@@ -275,7 +283,7 @@ def _add_audit(verbs: _Verbs) -> None:
         "audit",
         help="say what is wrong with a pair set",
         description=_AUDIT_HELP,
-        formatter_class=_RAW,
+        formatter_class=_Raw,
     )
     audit.add_argument("train", metavar="TRAIN", help="pairs to look through; `tickets` is the embedded corpus")
     audit.add_argument(
@@ -294,7 +302,7 @@ def _add_corpus(verbs: _Verbs) -> None:
         help="write the embedded corpus as a ticket export",
         description="Writes the generated incident tickets as a CSV with ServiceNow's field names.",
         epilog="example: promax data corpus --count 10000 --seed 1 --out incident.csv",
-        formatter_class=_RAW,
+        formatter_class=_Raw,
     )
     corpus.add_argument("--count", type=int, default=3000, help="tickets to generate (default: %(default)s)")
     corpus.add_argument("--seed", type=int, default=0, help="seed of the generator (default: %(default)s)")
@@ -312,7 +320,7 @@ def _add_doctor(verbs: _Verbs) -> None:
             "Exit code 1 if there is a problem."
         ),
         epilog="example: promax doctor",
-        formatter_class=_RAW,
+        formatter_class=_Raw,
     )
     doctor.add_argument("--uri", help="tracking store (default: the embedded one)")
     doctor.set_defaults(handler=run.doctor)
