@@ -20,6 +20,8 @@ _ONE_OBJECTIVE: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
     "contour": ("plot_contour", dict),
     "curves": ("plot_intermediate_values", dict),
 }
+# A legend of more lines than this is longer than its figure, and its colours are no longer told apart.
+MOST_NAMED = 12
 _SEVERAL: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {"pareto": ("plot_pareto_front", dict)}
 
 
@@ -55,6 +57,9 @@ def draw(study: optuna.Study, folder: Path) -> list[str]:
 def _png(axes: Any, file: Path) -> None:
     """Axes, or an array of them where there is one for each parameter."""
     first = axes.flat[0] if hasattr(axes, "flat") else axes
+    legend = first.get_legend()
+    if legend is not None and len(legend.get_texts()) > MOST_NAMED:
+        legend.remove()
     first.figure.savefig(file, dpi=110, bbox_inches="tight")
 
 
