@@ -131,7 +131,8 @@ def tables(results: dict[str, Any]) -> str:
         shares, errors = [100 * each for each in row["coverage"].values()], row["error over true"].values()
         false = "" if row["falsely confirmed"] is None else f"{100 * row['falsely confirmed']:.1f}"
         lines.append(
-            f"| {row['scenario']} | {row['studies']:,} | {min(shares):.1f} to {max(shares):.1f}, mean {np.mean(shares):.1f} "
+            f"| {row['scenario']} | {row['studies']:,} | {min(shares):.1f} to {max(shares):.1f}, "
+            f"mean {np.mean(shares):.1f} "
             f"| {min(errors):.2f} to {max(errors):.2f} | {false} |"
         )
     for regime in REGIMES:
