@@ -238,9 +238,9 @@ def test_precision_is_what_was_asked_for_or_what_is_fast(monkeypatch: pytest.Mon
     cpu = torch.device("cpu")
     assert (resolve("fp32", cpu), resolve("bf16", cpu)) == (torch.float32, torch.bfloat16)
     for cost, chosen in ((0.5, torch.bfloat16), (0.9, torch.float32), (3.0, torch.float32)):
-        precision._faster.cache_clear()
+        precision.speed_up.cache_clear()
         monkeypatch.setattr(
             precision, "_seconds", lambda left, right, cost=cost: cost if left.dtype == torch.bfloat16 else 1.0
         )
         assert resolve("auto", cpu) == chosen
-    precision._faster.cache_clear()
+    precision.speed_up.cache_clear()
