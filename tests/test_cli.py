@@ -105,3 +105,14 @@ def test_an_unknown_verb_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     code, _, err = outcome(capsys, "trian")
     assert code == 2
     assert "train" in err
+
+
+def test_help_lists_what_conf_holds(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A checkout's own conf/, whatever is added to it."""
+    (project / "conf").unlink()
+    for name in ("config", "model/mine", "model/other", "optim/slow"):
+        (project / "conf" / f"{name}.yaml").parent.mkdir(parents=True, exist_ok=True)
+        (project / "conf" / f"{name}.yaml").touch()
+    code, out, _ = outcome(capsys, "train", "--help")
+    assert code == 0
+    assert f"Groups, from {project / 'conf'}:\n  model: mine other\n  optim: slow\n" in out

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from sentence_transformers import SentenceTransformer
 from torch import nn
@@ -296,6 +297,55 @@ def test_dropout_of_a_base_without_any(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         encoders._dropout_rates(ModelConfig(path="mine", dropout=0.5), write_config(ResNetConfig(), tmp_path))
     assert str(caught.value) == "model.dropout=0.5: the config of mine holds no dropout rate to replace"
+
+
+def state(encoder: SentenceTransformer) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
+
+
+@pytest.mark.parametrize("lora", [LoraConfig(), None], ids=["lora", "full"])
+def test_an_encoder_of_a_kept_base_is_one_fresh_from_its_files(
+    lora: LoraConfig | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever was trained before it in the same process."""
+    cfg = ModelConfig(lora=lora)
+    encoders._kept.cache_clear()
+    fresh = state(encoders.load(cfg, "cpu", seed=7))
+    before = encoders.load(cfg, "cpu", seed=3)
+    with torch.no_grad():
+        for parameter in before.parameters():
+            if parameter.requires_grad:
+                parameter.add_(1.0)
+    monkeypatch.setattr(encoders, "SentenceTransformer", lambda *_, **__: pytest.fail("opened again"))
+    after = encoders.load(cfg, "cpu", seed=7)
+    assert all(torch.equal(tensor, fresh[name]) for name, tensor in after.state_dict().items())
+    assert after.state_dict().keys() == fresh.keys()
+    assert [each.requires_grad for each in after.parameters()] == [each.requires_grad for each in before.parameters()]
+
+
+def test_writing_into_shared_weights_is_found_out() -> None:
+    encoders._kept.cache_clear()
+    cfg = ModelConfig(lora=LoraConfig())
+    frozen = next(each for each in encoders.load(cfg, "cpu", seed=0).parameters() if not each.requires_grad)
+    with torch.no_grad():
+        frozen.add_(1.0)
+    with pytest.raises(AssertionError, match="the weights of a kept base were written to"):
+        encoders.load(cfg, "cpu", seed=0)
+    encoders._kept.cache_clear()
+
+
+def test_a_base_whose_files_lack_weights_is_that_of_its_seed(tmp_path: Path) -> None:
+    """A pooler is not in the file, so that transformers draws one."""
+    source = weights.locate(ModelConfig())
+    shutil.copytree(source, tmp_path / "model")
+    kept = safetensors.torch.load_file(source / "model.safetensors")
+    without = {name: tensor for name, tensor in kept.items() if "pooler" not in name}
+    assert len(without) == len(kept) - 2
+    safetensors.torch.save_file(without, tmp_path / "model" / "model.safetensors", metadata={"format": "pt"})
+    cfg = ModelConfig(path=str(tmp_path / "model"), lora=LoraConfig())
+    one, again, other = (state(encoders.load(cfg, "cpu", seed)) for seed in (1, 1, 2))
+    pooler = next(name for name in one if name.endswith("pooler.dense.weight"))
+    assert torch.equal(one[pooler], again[pooler]) and not torch.equal(one[pooler], other[pooler])
 
 
 def test_max_seq_length_cuts_the_text() -> None:

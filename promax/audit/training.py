@@ -28,9 +28,9 @@ _TOLD: set[str] = set()
 def log_audit(record: Run, cfg: Config, splits: Splits, device: str, *, repeat: bool = True) -> None:
     """Write the audit of the pairs that a run is about to be trained and judged on into its record.
 
-    Every error is a line of the log; without `repeat`, if this process has not told of it before. The report is kept in mlruns/audits/ under a hash of all it
-    depends on, so that a sweep pays for it once; of workers that begin together, one makes it and the others wait.
-    Without pictures: those are the verb's.
+    Every error is a line of the log; without `repeat`, if this process has not told of it before. The report is kept
+    in mlruns/audits/ under a hash of all it depends on, so that a sweep pays for it once; of workers that begin
+    together, one makes it and the others wait. Without pictures: those are the verb's.
     """
     assert splits.train is not None, "a run that trains has a train side"
     key = _key(cfg, splits)

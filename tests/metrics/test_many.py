@@ -1,0 +1,155 @@
+"""Many weightings at once are one at a time, to the last bit; references are the definitions, a weighting at a time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from promax import metrics
+from promax.metrics import Batched, Statistic, UndefinedMetric
+from promax.metrics.resampling import BLOCK_ENTRIES
+
+RANDOM = np.random.default_rng(4)
+N = 230
+SCORES = {"distinct": RANDOM.random(N), "tied": np.round(RANDOM.random(N), 1)}
+POSITIVE = RANDOM.random(N) < 0.4
+# Each pair in one group, and pairs between groups.
+UNITS = {"one": np.repeat(RANDOM.integers(0, 90, N)[:, None], 2, axis=1), "two": RANDOM.integers(0, 90, (N, 2))}
+REPLICATES = 2 * BLOCK_ENTRIES // N + 7  # more than two blocks
+
+
+def mid_ranks(values: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    level = np.unique(values, return_inverse=True)[1]
+    held = np.bincount(level, weights)
+    return np.asarray((np.cumsum(held) - held / 2)[level])
+
+
+def correlation(x: NDArray[np.float64], y: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
+    rows = np.flatnonzero(weights)
+    held = weights[rows]
+    centred = []
+    for values in (x[rows], y[rows]):
+        unit = (values - values.min()) / (values.max() - values.min())
+        moved = unit - (held @ unit) / held.sum()
+        centred.append(moved / math.sqrt((held * moved) @ moved))
+    return min(max(float((held * centred[0]) @ centred[1]), -1.0), 1.0)
+
+
+def by_class(weights: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    return np.where(POSITIVE, weights, 0.0), np.where(POSITIVE, 0.0, weights)
+
+
+def roc_auc(scores: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
+    level = np.unique(scores, return_inverse=True)[1]
+    positives, negatives = (np.bincount(level, each) for each in by_class(weights))
+    return float(positives @ (np.cumsum(negatives) - negatives / 2) / (positives.sum() * negatives.sum()))
+
+
+def pr_auc(scores: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
+    level = np.unique(-scores, return_inverse=True)[1]
+    positives = np.bincount(level, by_class(weights)[0])
+    claimed, found = np.cumsum(np.bincount(level, weights)), np.cumsum(positives)
+    precision = np.divide(found, claimed, out=np.zeros_like(found), where=claimed > 0)
+    return float(positives @ precision / found[-1])
+
+
+def separability(scores: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
+    one, other = (scores @ (each / each.sum()) for each in by_class(weights))
+    return float(one - other)
+
+
+def f1(scores: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
+    claimed, of_positives = scores >= 0.5, by_class(weights)[0]
+    return float(2 * (of_positives @ claimed) / (weights @ claimed + of_positives.sum()))
+
+
+LABELS = POSITIVE.astype(np.float64)
+PLAIN: dict[str, Callable[[NDArray[np.float64], NDArray[np.float64]], float]] = {
+    "spearman": lambda scores, weights: correlation(mid_ranks(scores, weights), mid_ranks(LABELS, weights), weights),
+    "pearson": lambda scores, weights: correlation(scores, LABELS, weights),
+    "roc_auc": roc_auc,
+    "pr_auc": pr_auc,
+    "separability": separability,
+    "f1": f1,
+}
+
+
+def prepared(name: str, scores: NDArray[np.float64]) -> Batched:
+    if name == "f1":
+        return metrics.prepare_f1(scores, POSITIVE, 0.5)
+    metric: metrics.Metric[NDArray[np.float64]] = getattr(metrics, name)
+    return metric.prepare(scores, LABELS if name in ("spearman", "pearson") else POSITIVE)
+
+
+@pytest.mark.parametrize("units", UNITS)
+@pytest.mark.parametrize("scores", SCORES)
+@pytest.mark.parametrize("name", PLAIN)
+def test_a_bootstrap_is_the_definition_resample_by_resample(name: str, scores: str, units: str) -> None:
+    values = SCORES[scores]
+    found = metrics.bootstrap(prepared(name, values), UNITS[units], REPLICATES, seed=3)
+    expected = [PLAIN[name](values, each) for each in metrics.bootstrap_weights(UNITS[units], REPLICATES, seed=3)]
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_resamples_are_drawn_one_after_the_other() -> None:
+    """numpy's own generator, asked once a resample, as the records made so far were."""
+    units = UNITS["two"]
+    first, second = np.unique(units, return_inverse=True)[1].reshape(units.shape).T
+    groups = len(np.unique(units))
+    random = np.random.default_rng(11)
+    drawn = [np.bincount(random.integers(groups, size=groups), minlength=groups) for _ in range(REPLICATES)]
+    expected = [each[first] * np.where(first == second, 1, each[second]) for each in drawn]
+    np.testing.assert_array_equal(list(metrics.bootstrap_weights(units, REPLICATES, seed=11)), expected)
+
+
+@pytest.mark.parametrize("k", [1, 3])
+def test_ranks_are_averaged_at_once(k: int) -> None:
+    ranks = RANDOM.integers(1, 9, N)
+    found = metrics.bootstrap(metrics.prepare_recall(ranks, k), UNITS["one"], 50, seed=0)
+    weights = list(metrics.bootstrap_weights(UNITS["one"], 50, seed=0))
+    np.testing.assert_array_equal(found, [each @ (ranks <= k) / each.sum() for each in weights])
+    found = metrics.bootstrap(metrics.prepare_reciprocal_rank(ranks), UNITS["one"], 50, seed=0)
+    np.testing.assert_array_equal(found, [each @ (1 / ranks) / each.sum() for each in weights])
+
+
+def test_where_some_resamples_have_no_value_the_others_keep_theirs() -> None:
+    """Three positives of 60: one resample in 20, (57/60)^60 = 4.6 %, has none of them."""
+    positive = np.arange(60) < 3
+    scores = RANDOM.random(60)
+    alone = np.repeat(np.arange(60)[:, None], 2, axis=1)
+    statistic = metrics.roc_auc.prepare(scores, positive)
+    weights = list(metrics.bootstrap_weights(alone, 1000, seed=1))
+    defined = [each for each in weights if each[:3].any()]
+    assert 0 < len(weights) - len(defined) <= 50, "the case that is meant"
+    np.testing.assert_array_equal(metrics.bootstrap(statistic, alone, 1000, seed=1), [statistic(w) for w in defined])
+
+
+def test_why_a_bootstrap_has_no_value_is_told_of_the_last_resample_without_one() -> None:
+    positive = np.arange(8) < 1
+    alone = np.repeat(np.arange(8)[:, None], 2, axis=1)
+    weights = list(metrics.bootstrap_weights(alone, 100, seed=1))
+    without = [each for each in weights if not each[0]]
+    with pytest.raises(UndefinedMetric) as error:
+        metrics.bootstrap(metrics.roc_auc.prepare(RANDOM.random(8), positive), alone, 100, seed=1)
+    last = np.count_nonzero(without[-1])
+    assert str(error.value) == (
+        f"undefined in {len(without)} of 100 resamples: one class only: 0 of {last} pairs are positive"
+    )
+
+
+def test_several_statistics_share_their_resamples() -> None:
+    statistics: dict[str, Statistic] = {name: prepared(name, SCORES["tied"]) for name in PLAIN}
+    statistics["first"] = lambda weights: float(weights[0])
+    statistics["never"] = metrics.roc_auc.prepare(SCORES["tied"], np.arange(N) < 1)
+    found = metrics.bootstrap_all(statistics, UNITS["one"], 100, seed=2)
+    assert list(found) == list(statistics)
+    for name in (*PLAIN, "first"):
+        np.testing.assert_array_equal(found[name], metrics.bootstrap(statistics[name], UNITS["one"], 100, seed=2))
+    assert isinstance(found["never"], UndefinedMetric)
+    one_group = np.zeros((N, 2), dtype=np.int64)
+    reasons = {str(each) for each in metrics.bootstrap_all(statistics, one_group, 100, seed=2).values()}
+    assert reasons == {"too few groups of tickets to resample: 1, at least 2 are needed"}
