@@ -84,9 +84,8 @@ def log_fit(record: Run, report: FitReport, select_by: str, baseline: RunInfo | 
         "train/pairs_per_second": sum(report.examples_per_phase.values()) / report.seconds,
     }
     done |= {f"train/examples_phase_{phase}": count for phase, count in report.examples_per_phase.items()}
-    record.log_metrics(done, step=report.epochs_run)
     # Which engine took the steps, and in which precision, follows from the encoder and the processor too.
-    record.set_tags({"promax.engine": report.engine})
+    record.log_metrics(done, step=report.epochs_run, tags={"promax.engine": report.engine})
     record.log_text(_steps(report), "steps.csv")
     curve = [epoch.dev[select_by] for epoch in report.epochs]
     reference = baseline.metrics.get(f"dev/{select_by}") if baseline is not None else None
@@ -121,9 +120,8 @@ def log_evaluation(record: Run, side: Literal["dev", "test"], pairs: Pairs, foun
 def log_adversarial(record: Run, store: Store, pairs: Pairs, found: Diagnosis, baseline: RunInfo | None) -> None:
     """What the diagnostic on `pairs` came to, its figures beside the baseline's, the scores of the chosen pairs."""
     reasons = {ADVERSARIAL_REASON: "; ".join(found.reasons)} if found.reasons else {}
-    record.set_tags({ADVERSARIAL: found.status, **reasons})
     values = _named("test/adversarial_", found.metrics, found.intervals)
-    record.log_metrics(values)
+    record.log_metrics(values, tags={ADVERSARIAL: found.status, **reasons})
     report = _adversarial(found, values, values if baseline is None else baseline.metrics)
     record.log_text(json.dumps(report, indent=2) + "\n", "adversarial.json")
     if found.selection is None or not len(found.scores):
@@ -153,11 +151,11 @@ def log_outcome(
     reference = _scores_of(store, baseline.run_id, "test") if baseline is not None else None
     standing = reached(cfg.tiers, test.metrics, baseline, adversarial.status)
     outcome = {"promax.tier": standing.absolute or "none", "promax.tier_relative": standing.relative or "none"}
-    curves = [(_legend(cfg), test.scores)]
+    curves, gains = [(_legend(cfg), test.scores)], dict[str, float]()
     if reference is not None:
         found, absent = differences(reference, score_table(pairs, test), cfg.data.positive_from, cfg.eval, cfg.seed)
         estimates = {name: each.estimate for name, each in found.items()}
-        record.log_metrics(_named("delta/", estimates, {name: each.interval for name, each in found.items()}))
+        gains = _named("delta/", estimates, {name: each.interval for name, each in found.items()})
         if "spearman" in found:
             outcome["promax.verdict"] = verdict(found["spearman"])
         if absent:
@@ -166,7 +164,7 @@ def log_outcome(
     if record.pictures and test.positive is not None and 0 < test.positive.sum() < len(test.positive):
         figure = figures.roc([(name, scores, test.positive) for name, scores in curves], "ROC on test")
         record.log_figure(figure, "figures/roc.png")
-    record.set_tags(outcome)
+    record.log_metrics(gains, tags=outcome)
 
 
 @lru_cache(maxsize=2)
