@@ -75,7 +75,7 @@ class Sweeps:
 
 
 def draw_nothing(study: optuna.Study, folder: Path) -> list[str]:
-    (folder / "figures").mkdir()
+    (folder / "figures").mkdir(exist_ok=True)  # of another sweep in the same second
     (folder / "study.html").touch()
     return []
 

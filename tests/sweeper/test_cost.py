@@ -12,7 +12,7 @@ import optuna
 import pytest
 from sentence_transformers import SentenceTransformer
 
-from promax import encoder, journal, weights
+from promax import base, journal, weights
 from promax.cli import main
 from promax.metrics import resampling
 from promax.tracking import RunInfo, open_store, read_text, runs_of
@@ -38,7 +38,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, Counter[str]]:
     """What is done in this process from now on, how often: files hashed and encoders opened by path, texts tokenized,
     baselines' scores read by side."""
     weights._digest.cache_clear()
-    encoder._kept.cache_clear()
+    base._kept.cache_clear()
     journal._scores_of.cache_clear()
     seen: dict[str, Counter[str]] = {kind: Counter() for kind in ("hashed", "opened", "tokenized", "read")}
     preprocess, opened, read = SentenceTransformer.preprocess, SentenceTransformer.__init__, journal.read_scores
@@ -101,7 +101,7 @@ def test_a_trials_run_is_that_of_the_same_config_alone(project: Path, project_wi
     """The last of three trials in one worker, and its config in a process' fresh state."""
     promax(*SWEEP, *project_with_pairs)
     in_sweep = next(run for run in tuned("cost") if run.tags["promax.trial"] == "2")
-    encoder._kept.cache_clear()
+    base._kept.cache_clear()
     resampling._KEPT.clear()
     lr = in_sweep.params["optim.lr"]
     promax(*project_with_pairs, "optim.epochs=2", f"optim.lr={lr}", "study=alone")

@@ -347,7 +347,8 @@ def test_best_yaml_means_the_same_files_from_another_folder(sweeps) -> None:
     (file,) = (sweeps.root / "mlruns" / "sweeps").glob("*/best.yaml")
     sweeps.patch.chdir("/")
     again = (f"@{file}", "seed=5,6", name("elsewhere"), "hydra.sweeper.sampler=grid", total(1))
-    assert sweeps.run(*again)[0] == 0
+    code, _, err = sweeps.run(*again)
+    assert code == 0, err
     (run,) = [run for run in sweeps.runs() if run.study == "elsewhere" and run.name == "trivial"]
     assert [run.params[f"data.{side}"] for side in ("train", "dev", "test")] == [
         str(odd / f"{side}.jsonl") for side in ("train", "dev", "test")

@@ -4,8 +4,9 @@
     python trivial.py --kill 20 --seed 0 train -m ...     begins 20 times, killed at a random moment each time
 
 The objective is -(log10(lr) + 4)^2, at most 0 and there at lr=1e-4. Environment, a,b being numbers of trials:
-TRIVIAL_FAIL=a,b lets them fail, TRIVIAL_MEMORY=a,b run out of memory, TRIVIAL_NAN=a,b have no value, TRIVIAL_DIE=a,b kill the process once their run is
-finished; TRIVIAL_SLEEP=seconds lets each trial take so long, TRIVIAL_VALUE=x makes x of all.
+TRIVIAL_FAIL=a,b lets them fail, TRIVIAL_MEMORY=a,b run out of memory, TRIVIAL_NAN=a,b have no value, TRIVIAL_DIE=a,b
+kill the process once their run is finished; TRIVIAL_SLEEP=seconds lets each trial take so long, TRIVIAL_VALUE=x makes
+each worth x.
 """
 
 from __future__ import annotations
