@@ -7,12 +7,6 @@ an untrained adapter changes nothing.
 
 from __future__ import annotations
 
-import copy
-import dataclasses
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
-
 import numpy as np
 import peft
 import torch
@@ -20,10 +14,9 @@ from numpy.typing import NDArray
 from peft.tuners.lora import Linear as LoraLinear
 from sentence_transformers import SentenceTransformer
 from torch import nn
-from transformers import AutoConfig, PreTrainedModel
-from transformers.utils import logging as transformers_logging
+from transformers import PreTrainedModel
 
-from promax import packed, weights
+from promax import base, packed
 from promax.config import ConfigError, LoraConfig, ModelConfig
 
 _BERT = {
@@ -92,8 +85,7 @@ def load(cfg: ModelConfig, device: str, seed: int) -> SentenceTransformer:
         ConfigError: the base can't be found or isn't the one asked for (see `weights.locate`), can't
             be opened without code of its own, doesn't compare by cosine, or can't take what `cfg` sets.
     """
-    base = _kept(dataclasses.replace(cfg, name="base", lora=None), weights.files_sha256(cfg))
-    encoder = _open(cfg, seed)[0] if base.drew else base.copy(frozen=cfg.lora is not None)
+    encoder = base.opened(cfg, seed)
     if cfg.lora is None:
         for name, parameter in encoder.named_parameters():
             parameter.requires_grad = not _in_pooler(name)
@@ -101,67 +93,6 @@ def load(cfg: ModelConfig, device: str, seed: int) -> SentenceTransformer:
         encoder.requires_grad_(False)
         attach_lora(_transformer(encoder), cfg.lora, seed)
     return encoder.to(device).eval()
-
-
-@dataclass(frozen=True)
-class _Base:
-    """An encoder as its files say, to be copied and never to be used itself.
-
-    `drew` says that its files lack weights, which were drawn at random: it is then that of one seed. `versions` count
-    what was written into its parameters. Its tokenizer is its copies' too.
-    """
-
-    encoder: SentenceTransformer
-    drew: bool
-    versions: tuple[int, ...]
-
-    def copy(self, *, frozen: bool) -> SentenceTransformer:
-        """A new encoder, with the same parameters; `frozen` ones share their memory with the base."""
-        assert self.versions == _versions(self.encoder), "the weights of a kept base were written to"
-        memo: dict[int, Any] = {id(self.encoder.tokenizer): self.encoder.tokenizer}
-        if frozen:
-            memo |= {id(each): nn.Parameter(each.detach(), requires_grad=False) for each in self.encoder.parameters()}
-        return copy.deepcopy(self.encoder, memo)
-
-
-@lru_cache(maxsize=1)
-def _kept(cfg: ModelConfig, _files: str) -> _Base:
-    """The base of `cfg`, opened once as long as its files stay what they are: a sweep opens one encoder many times."""
-    encoder, drew = _open(cfg, seed=0)
-    return _Base(encoder, drew, _versions(encoder))
-
-
-def _versions(encoder: SentenceTransformer) -> tuple[int, ...]:
-    return tuple(each._version for each in encoder.parameters())
-
-
-def _open(cfg: ModelConfig, seed: int) -> tuple[SentenceTransformer, bool]:
-    """The base encoder from its files, and whether `seed` had a part in it; raises as `load`."""
-    folder = weights.locate(cfg)
-    # Reading weights takes a moment; its bar would only get between the lines that say what the run does.
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    with torch.random.fork_rng(devices=[]):
-        before = torch.default_generator.manual_seed(seed).get_state()
-        try:
-            encoder = SentenceTransformer(
-                str(folder),
-                device="cpu",
-                trust_remote_code=False,
-                local_files_only=True,
-                model_kwargs={"use_safetensors": True, "dtype": torch.float32},
-                config_kwargs=_dropout_rates(cfg, str(folder)),
-            )
-        except ConfigError:
-            raise
-        except Exception as error:  # each architecture fails in its own way
-            reason = str(error).strip().partition("\n")[0]
-            raise ConfigError(f"model.path={cfg.path}: can't be opened as a sentence encoder\n{reason}") from error
-        drew = not torch.equal(before, torch.default_generator.get_state())
-    if encoder.similarity_fn_name != "cosine":
-        raise ConfigError(f"model.path={cfg.path}: compares by {encoder.similarity_fn_name}, promax by cosine only")
-    if cfg.max_seq_length is not None:
-        _set_max_seq_length(encoder, cfg.max_seq_length)
-    return encoder, drew
 
 
 def attach_lora(transformer: PreTrainedModel, lora: LoraConfig, seed: int) -> None:
@@ -294,24 +225,3 @@ def _transformer(encoder: SentenceTransformer) -> PreTrainedModel:
     transformer = encoder.transformers_model
     assert transformer is not None, "weights.locate lets only transformers models pass"
     return transformer
-
-
-def _dropout_rates(cfg: ModelConfig, folder: str) -> dict[str, Any]:
-    """Every dropout rate that the base's config holds, set to `cfg.dropout`; empty where that is null."""
-    if cfg.dropout is None:
-        return {}
-    held = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True).to_dict()
-    names = [name for name, value in held.items() if "dropout" in name and isinstance(value, int | float)]
-    if not names:
-        raise ConfigError(f"model.dropout={cfg.dropout}: the config of {cfg.path} holds no dropout rate to replace")
-    return dict.fromkeys(names, cfg.dropout)
-
-
-def _set_max_seq_length(encoder: SentenceTransformer, length: int) -> None:
-    table = getattr(getattr(encoder.transformers_model, "embeddings", None), "position_embeddings", None)
-    if isinstance(table, nn.Embedding):
-        # RoBERTa and MPNet number positions from padding_idx + 1, so 514 rows hold 512 tokens.
-        longest = table.num_embeddings - (0 if table.padding_idx is None else table.padding_idx + 1)
-        if length > longest:
-            raise ConfigError(f"model.max_seq_length={length}: this encoder has positions for {longest} tokens at most")
-    encoder.max_seq_length = length

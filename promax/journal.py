@@ -86,9 +86,8 @@ def log_fit(record: Run, report: FitReport, select_by: str, baseline: RunInfo | 
         "train/pairs_per_second": sum(report.examples_per_phase.values()) / report.seconds,
     }
     done |= {f"train/examples_phase_{phase}": count for phase, count in report.examples_per_phase.items()}
-    record.log_metrics(done, step=report.epochs_run)
     # Which engine took the steps, and in which precision, follows from the encoder and the processor too.
-    record.set_tags({"promax.engine": report.engine})
+    record.log_metrics(done, step=report.epochs_run, tags={"promax.engine": report.engine})
     record.log_text(_steps(report), "steps.csv")
     curve = [epoch.dev[select_by] for epoch in report.epochs]
     reference = baseline.metrics.get(f"dev/{select_by}") if baseline is not None else None
@@ -125,9 +124,8 @@ def log_evaluation(
 def log_adversarial(record: Run, store: Store, pairs: Pairs, found: Diagnosis, baseline: RunInfo | None) -> None:
     """What the diagnostic on `pairs` came to, its figures beside the baseline's, the scores of the chosen pairs."""
     reasons = {ADVERSARIAL_REASON: "; ".join(found.reasons)} if found.reasons else {}
-    record.set_tags({ADVERSARIAL: found.status, **reasons})
     values = _named("test/adversarial_", found.metrics, found.intervals)
-    record.log_metrics(values)
+    record.log_metrics(values, tags={ADVERSARIAL: found.status, **reasons})
     report = _adversarial(found, values, values if baseline is None else baseline.metrics)
     record.log_text(json.dumps(report, indent=2) + "\n", "adversarial.json")
     if found.selection is None or not len(found.scores):
@@ -157,16 +155,17 @@ def log_outcome(
     standing = reached(cfg.tiers, test.metrics, baseline, adversarial.status)
     outcome = {"promax.tier": standing.absolute or "none", "promax.tier_relative": standing.relative or "none"}
     curves = [(_legend(cfg), test.scores)]
+    gains: dict[str, float] = {}
     if baseline is not None:
         reference = _scores_of(store, baseline.run_id, "test")
-        found = _log_differences(record, "delta", reference, score_table(pairs, test), cfg)
+        found, gains = _differences(record, "delta", reference, score_table(pairs, test), cfg)
         if "spearman" in found:
             outcome["promax.verdict"] = verdict(found["spearman"])
         curves.insert(0, ("baseline", reference.score))
     if record.pictures and test.positive is not None and 0 < test.positive.sum() < len(test.positive):
         figure = figures.roc([(name, scores, test.positive) for name, scores in curves], "ROC on test")
         record.log_figure(figure, "figures/roc.png")
-    record.set_tags(outcome)
+    record.log_metrics(gains, tags=outcome)
 
 
 def log_transfer(
@@ -176,18 +175,18 @@ def log_transfer(
     log_evaluation(record, "transfer", pairs, found, step=0)
     if baseline is not None:
         reference = _scores_of(store, baseline.run_id, "transfer")
-        _log_differences(record, "delta_transfer", reference, score_table(pairs, found), cfg)
+        record.log_metrics(_differences(record, "delta_transfer", reference, score_table(pairs, found), cfg)[1])
 
 
-def _log_differences(
+def _differences(
     record: Run, name: str, baseline: ScoreTable, tuned: ScoreTable, cfg: Config
-) -> dict[str, Difference]:
+) -> tuple[dict[str, Difference], dict[str, float]]:
+    """The paired differences from the baseline, also as metrics `name/...`; the record says which have no value."""
     found, absent = differences(baseline, tuned, cfg.data.positive_from, cfg.eval, cfg.seed)
-    estimates = {metric: each.estimate for metric, each in found.items()}
-    record.log_metrics(_named(f"{name}/", estimates, {metric: each.interval for metric, each in found.items()}))
     if absent:
         record.log_text(json.dumps(absent, indent=2) + "\n", f"absent/{name}.json")
-    return found
+    estimates = {metric: each.estimate for metric, each in found.items()}
+    return found, _named(f"{name}/", estimates, {metric: each.interval for metric, each in found.items()})
 
 
 @lru_cache(maxsize=3)

@@ -240,7 +240,8 @@ def _record(setting: _Setting, model: SentenceTransformer, baseline: RunInfo | N
         journal.log_outcome(record, setting.store, cfg, splits.test, test, adversarial, baseline)
         if report is not None and cfg.saves != "none":
             _save(model, setting, record, report, test)
-        record.log_metrics({"train/other_seconds": setting.clock.other()} if report is not None else {})
+        if report is not None:
+            record.log_metrics({"train/other_seconds": setting.clock.other()})
     return RunResult(record.run_id, baseline.run_id if baseline else None, dev, test, report)
 
 

@@ -32,8 +32,8 @@ from transformers import (
     XLMRobertaConfig,
 )
 
+from promax import base, weights
 from promax import encoder as encoders
-from promax import weights
 from promax.config import ConfigError, LoraConfig, ModelConfig
 
 # The published sizes of all-MiniLM-L6-v2; transformers' defaults are bert-base, mpnet-base and so on.
@@ -285,7 +285,7 @@ def write_config(config: PreTrainedConfig, folder: Path) -> str:
 
 @pytest.mark.parametrize("config", ARCHITECTURES, ids=by_kind)
 def test_dropout_reaches_every_dropout_of_the_architecture(config: PreTrainedConfig, tmp_path: Path) -> None:
-    rates = encoders._dropout_rates(ModelConfig(dropout=0.375), write_config(config, tmp_path))
+    rates = base._dropout_rates(ModelConfig(dropout=0.375), write_config(config, tmp_path))
     changed = type(config)(**{**config.to_dict(), **rates})
     model = meta(changed)
     dropouts = [module.p for module in model.modules() if isinstance(module, nn.Dropout)]
@@ -295,7 +295,7 @@ def test_dropout_reaches_every_dropout_of_the_architecture(config: PreTrainedCon
 
 def test_dropout_of_a_base_without_any(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
-        encoders._dropout_rates(ModelConfig(path="mine", dropout=0.5), write_config(ResNetConfig(), tmp_path))
+        base._dropout_rates(ModelConfig(path="mine", dropout=0.5), write_config(ResNetConfig(), tmp_path))
     assert str(caught.value) == "model.dropout=0.5: the config of mine holds no dropout rate to replace"
 
 
@@ -309,14 +309,14 @@ def test_an_encoder_of_a_kept_base_is_one_fresh_from_its_files(
 ) -> None:
     """Whatever was trained before it in the same process."""
     cfg = ModelConfig(lora=lora)
-    encoders._kept.cache_clear()
+    base._kept.cache_clear()
     fresh = state(encoders.load(cfg, "cpu", seed=7))
     before = encoders.load(cfg, "cpu", seed=3)
     with torch.no_grad():
         for parameter in before.parameters():
             if parameter.requires_grad:
                 parameter.add_(1.0)
-    monkeypatch.setattr(encoders, "SentenceTransformer", lambda *_, **__: pytest.fail("opened again"))
+    monkeypatch.setattr(base, "SentenceTransformer", lambda *_, **__: pytest.fail("opened again"))
     after = encoders.load(cfg, "cpu", seed=7)
     assert all(torch.equal(tensor, fresh[name]) for name, tensor in after.state_dict().items())
     assert after.state_dict().keys() == fresh.keys()
@@ -324,14 +324,14 @@ def test_an_encoder_of_a_kept_base_is_one_fresh_from_its_files(
 
 
 def test_writing_into_shared_weights_is_found_out() -> None:
-    encoders._kept.cache_clear()
+    base._kept.cache_clear()
     cfg = ModelConfig(lora=LoraConfig())
     frozen = next(each for each in encoders.load(cfg, "cpu", seed=0).parameters() if not each.requires_grad)
     with torch.no_grad():
         frozen.add_(1.0)
     with pytest.raises(AssertionError, match="the weights of a kept base were written to"):
         encoders.load(cfg, "cpu", seed=0)
-    encoders._kept.cache_clear()
+    base._kept.cache_clear()
 
 
 def test_a_base_whose_files_lack_weights_is_that_of_its_seed(tmp_path: Path) -> None:

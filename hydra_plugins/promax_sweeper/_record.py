@@ -177,33 +177,20 @@ def _cost(study: Study) -> list[str]:
 def _trials_csv(study: Study) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    keys = list(study.space.parameters)
-    measured = ("spread", "epochs", "seconds", "seconds_besides_training")
-    links = ("reason", "retry_of", "same_as", "runs")
-    writer.writerow(["trial", "state", *keys, *study.options.objective, *measured, *links])
+    keys, objective = list(study.space.parameters), study.options.objective
+    times = ("epochs", "seconds", "seconds_besides_training")
+    writer.writerow(["trial", "state", *keys, *objective, "spread", *times, "reason", "retry_of", "same_as", "runs"])
     for trial in study.trials():
         attrs = trial.user_attrs
+        settings = [trial.params.get(key, "") for key in keys]
+        values = [repr(value) for value in trial.values or ()] or [""] * len(objective)
+        spread = " ".join(f"{each:.6f}" for each in attrs.get("spread", ()))
         seconds = f"{trial.duration.total_seconds():.1f}" if trial.duration is not None else ""
         other = besides(trial)
-        values = [repr(value) for value in trial.values or ()] or [""] * len(study.options.objective)
-        spread = " ".join(f"{each:.6f}" for each in attrs.get("spread", ()))
-        settings = [trial.params.get(key, "") for key in keys]
+        spent = [len(trial.intermediate_values), seconds, "" if other is None else f"{other:.3f}"]
         more = [attrs.get(key, "") for key in (REASON, RETRY_OF, SAME_AS)]
-        epochs = len(trial.intermediate_values)
-        writer.writerow(
-            [
-                trial.number,
-                trial.state.name,
-                *settings,
-                *values,
-                spread,
-                epochs,
-                seconds,
-                "" if other is None else f"{other:.3f}",
-                *more,
-                " ".join(attrs.get(RUNS, ())),
-            ]
-        )
+        runs = " ".join(attrs.get(RUNS, ()))
+        writer.writerow([trial.number, trial.state.name, *settings, *values, spread, *spent, *more, runs])
     return text.getvalue()
 
 

@@ -27,7 +27,7 @@ def build(composed: DictConfig, schema: type[T]) -> T:
     0.001
     >>> build(OmegaConf.create({"optim": {"epochs": 1.5}}), Config)
     Traceback (most recent call last):
-    promax.config.schema.ConfigError: optim.epochs=1.5: must be a whole number
+    promax.config.kinds.ConfigError: optim.epochs=1.5: must be a whole number
     """
     try:
         plain = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)

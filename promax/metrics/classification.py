@@ -194,9 +194,10 @@ def _by_class(
     """The weights (..., n) of the positives and those of the negatives, 0 in the other class's places."""
     if positive.dtype != np.bool_:
         raise ValueError(f"positive of dtype {positive.dtype}: must be bool")
-    of_positives, of_negatives = np.where(positive, weights, 0.0), np.where(positive, 0.0, weights)
-    counts = np.stack([np.count_nonzero(each, axis=-1) for each in (of_positives, of_negatives)], axis=-1)
-    if not counts.all():
+    of_positives = weights * positive
+    of_negatives = weights - of_positives
+    if not (of_positives.any(axis=-1) & of_negatives.any(axis=-1)).all():
+        counts = np.stack([np.count_nonzero(each, axis=-1) for each in (of_positives, of_negatives)], axis=-1)
         # Of several weightings the first without both classes.
         count, other = counts[(counts == 0).any(axis=-1)].reshape(-1, 2)[0]
         raise UndefinedMetric(f"one class only: {count} of {count + other} pairs are positive")

@@ -131,8 +131,9 @@ def _correlations(
     if not lengths.all():
         raise UndefinedMetric("no pairs: every weight is 0")
     order = np.argsort(lengths, kind="stable")
-    rows, kept = _Rows(lengths[order]), weights[order] != 0
-    held, x, y = (np.broadcast_to(each, weights.shape)[order][kept] for each in (weights, scores, labels))
+    rows, (row, pair) = _Rows(lengths[order]), np.nonzero(weights[order])
+    place = order[row] * weights.shape[1] + pair
+    held, x, y = (each.take(pair if each.ndim == 1 else place) for each in (weights, scores, labels))
     x, y = _standardised(x, held, "scores", rows), _standardised(y, held, "labels", rows)
     found = np.empty(len(weights))
     found[order] = rows.products(held * x, y)

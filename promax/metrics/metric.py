@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import update_wrapper
 from typing import Any, Generic, TypeVar
@@ -31,9 +32,12 @@ class Batched:
 
     The values are those of one call each, to the last bit: a product of two rows is a `vecdot`, which for each row is
     what `@` is for two vectors, and weights are whole numbers, whose sums are exact in any order.
+
+    Equal keys mean equal values; None is equal to no other.
     """
 
     many: Many
+    key: Hashable | None = None
 
     def __call__(self, weights: NDArray[np.float64]) -> float:
         return float(self.many(weights[np.newaxis])[0])
@@ -78,7 +82,7 @@ class Metric(Generic[Target]):
     def prepare(self, scores: NDArray[np.float64], target: Target) -> Batched:
         """The metric as a function of the weights alone, for these scores and this target."""
         check_pairs(scores, target)
-        return Batched(self._prepare(scores, target))
+        return Batched(self._prepare(scores, target), (self, digest_of(scores), digest_of(target)))
 
     def influence(self, scores: NDArray[np.float64], target: Target) -> NDArray[np.float64]:
         """The derivative (n,) of the metric by each pair's weight, all weights being 1.
@@ -90,6 +94,12 @@ class Metric(Generic[Target]):
         check_pairs(scores, target)
         assert self._derivative is not None, f"{self.__name__} has no derivative"  # type: ignore[attr-defined]
         return self._derivative(scores, target)
+
+
+def digest_of(array: NDArray[Any]) -> bytes:
+    """A hash of an array's values, their type and its shape."""
+    kind = f"{array.dtype.str} {array.shape} ".encode()
+    return hashlib.blake2b(kind + array.tobytes(), digest_size=16).digest()
 
 
 def by_level(level: NDArray[np.intp], weights: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -6,19 +6,20 @@ pair names the two groups it touches, its units (`promax.data.groups.resampling_
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import OrderedDict
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from promax.metrics.metric import Batched, Metric, Statistic, Target, UndefinedMetric
+from promax.metrics.metric import Batched, Metric, Statistic, Target, UndefinedMetric, digest_of
 
 MAX_UNDEFINED = 0.05
 """Largest share of replicates without a value; more, and those with one are no fair sample."""
 
-BLOCK_ENTRIES = 2**16
-"""Weights drawn at once: 512 KiB, which stay near the processor while metrics are computed on them."""
+BLOCK_ENTRIES = 2**17
+"""Weights drawn at once: 1 MiB, which stay near the processor while metrics are computed on them."""
 
 
 @dataclass(frozen=True)
@@ -123,37 +124,87 @@ def bootstrap_all(
     Raises:
         ValueError: as `bootstrap_weights`.
     """
-    values: dict[str, list[NDArray[np.float64]]] = {name: [] for name in statistics}
-    reasons: dict[str, str] = {}
     try:
-        for weights in _blocks(units, replicates, seed):
-            for name, statistic in statistics.items():
-                values[name].append(_defined(statistic, weights, name, reasons))
+        found = _in_resamples(statistics, units, replicates, seed)
     except UndefinedMetric as reason:
         return dict.fromkeys(statistics, reason)
-    found: dict[str, NDArray[np.float64] | UndefinedMetric] = {}
-    for name, parts in values.items():
-        found[name] = samples = np.concatenate(parts)
-        undefined = replicates - len(samples)
-        if undefined > MAX_UNDEFINED * replicates:
-            found[name] = UndefinedMetric(f"undefined in {undefined} of {replicates} resamples: {reasons[name]}")
-    return found
+    return {name: each.defined() for name, each in found.items()}
 
 
-def _defined(
-    statistic: Statistic, weights: NDArray[np.float64], name: str, reasons: dict[str, str]
-) -> NDArray[np.float64]:
-    """The values of those rows of `weights` that have one; to `reasons` goes why the last of the others has none."""
-    if len(weights) > 1 and not isinstance(statistic, Batched):
-        return np.concatenate([_defined(statistic, row[np.newaxis], name, reasons) for row in weights])
-    try:
-        return statistic.many(weights) if isinstance(statistic, Batched) else np.array([statistic(weights[0])])
-    except UndefinedMetric as reason:
-        if len(weights) == 1:
-            reasons[name] = str(reason)
-            return np.empty(0)
-    # One of them has no value: halving finds it in a few steps.
-    return np.concatenate([_defined(statistic, half, name, reasons) for half in np.array_split(weights, 2)])
+@dataclass(frozen=True)
+class _Values:
+    """A statistic in each resample, NaN where it has no value; `reason` is why it has none in the last of those."""
+
+    values: NDArray[np.float64]
+    reason: str = ""
+
+    def __sub__(self, other: _Values) -> _Values:
+        differences = self.values - other.values
+        last = np.flatnonzero(np.isnan(differences))[-1:]
+        return _Values(differences, self.reason if np.isnan(self.values[last]).all() else other.reason)
+
+    def defined(self) -> NDArray[np.float64] | UndefinedMetric:
+        """The values there are; or, where there are too few, the reason."""
+        undefined = np.isnan(self.values)
+        count, replicates = int(undefined.sum()), len(self.values)
+        if count > MAX_UNDEFINED * replicates:
+            return UndefinedMetric(f"undefined in {count} of {replicates} resamples: {self.reason}")
+        return self.values[~undefined]
+
+
+# What metrics came to in resamples, by all that it depends on; the latest asked for last. A run asks for those of its
+# test scores for their intervals and for their difference from the baseline's, which a sweep's trials have in common.
+_KEPT: OrderedDict[tuple[Hashable, ...], _Values] = OrderedDict()
+MOST_KEPT = 1024
+
+
+def _in_resamples(
+    statistics: Mapping[str, Statistic], units: NDArray[np.int64], replicates: int, seed: int
+) -> dict[str, _Values]:
+    """Each statistic in the same resamples, of which none is drawn where all values are known."""
+    blocks = _blocks(units, replicates, seed)
+    drawn = (digest_of(units), replicates, seed)
+    keys = {
+        name: (statistic.key, *drawn)
+        for name, statistic in statistics.items()
+        if isinstance(statistic, Batched) and statistic.key is not None
+    }
+    found = {name: _KEPT[key] for name, key in keys.items() if key in _KEPT}
+    unknown = {name: statistic for name, statistic in statistics.items() if name not in found}
+    parts: dict[str, list[_Values]] = {name: [] for name in unknown}
+    for weights in blocks if unknown else ():
+        for name, statistic in unknown.items():
+            parts[name].append(_values(statistic, weights))
+    for name in unknown:
+        found[name] = _joined(parts[name])
+    for name, key in keys.items():
+        _KEPT[key] = found[name]
+        _KEPT.move_to_end(key)
+    while len(_KEPT) > MOST_KEPT:
+        _KEPT.popitem(last=False)
+    return {name: found[name] for name in statistics}
+
+
+def _values(statistic: Statistic, weights: NDArray[np.float64]) -> _Values:
+    """The statistic under each row of `weights`."""
+    if isinstance(statistic, Batched) and len(weights) > 1:
+        try:
+            return _Values(statistic.many(weights))
+        except UndefinedMetric:
+            # In one of them at least: what halves come to is known sooner than what each row comes to.
+            return _joined([_values(statistic, half) for half in np.array_split(weights, 2)])
+    values, reason = np.full(len(weights), np.nan), ""
+    for row, each in enumerate(weights):
+        try:
+            values[row] = statistic(each)
+        except UndefinedMetric as error:
+            reason = str(error)
+    return _Values(values, reason)
+
+
+def _joined(parts: list[_Values]) -> _Values:
+    reasons = [each.reason for each in parts if each.reason]
+    return _Values(np.concatenate([each.values for each in parts]), reasons[-1] if reasons else "")
 
 
 def interval(samples: NDArray[np.float64], confidence: float) -> Interval:
@@ -202,8 +253,11 @@ def paired_difference(
     >>> round(difference.estimate, 3), round(difference.interval.low, 3), round(difference.interval.high, 3)
     (0.1, 0.1, 0.1)
     """
-    of_a, of_b = metric.prepare(scores_a, target), metric.prepare(scores_b, target)
-
-    difference = Batched(lambda weights: of_b.many(weights) - of_a.many(weights))
-    estimate = difference(np.ones(len(target)))
-    return Difference(estimate, interval(bootstrap(difference, units, replicates, seed), confidence))
+    both = {"a": metric.prepare(scores_a, target), "b": metric.prepare(scores_b, target)}
+    ones = np.ones(len(target))
+    estimate = both["b"](ones) - both["a"](ones)
+    found = _in_resamples(both, units, replicates, seed)
+    samples = (found["b"] - found["a"]).defined()
+    if isinstance(samples, UndefinedMetric):
+        raise samples
+    return Difference(estimate, interval(samples, confidence))

@@ -61,23 +61,25 @@ class Run:
         Raises:
             ValueError: a value of more than 8000 characters.
         """
-        entities = [RunTag(key, _as_text(f"tag {key}", value, LONGEST_TAG)) for key, value in tags.items()]
-        with self.store.talking():
-            self.store.client.log_batch(self.run_id, tags=entities, synchronous=True)
+        self.log_metrics({}, tags=tags)
 
-    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
-        """Write the metrics of one step in one transaction.
+    def log_metrics(
+        self, metrics: Mapping[str, float], step: int = 0, tags: Mapping[str, object] | None = None
+    ) -> None:
+        """Write the metrics of one step, and tags, in one transaction.
 
         Raises:
-            ValueError: a value that is not finite; a metric without a value is left out, and said so elsewhere.
+            ValueError: a value that is not finite; a metric without a value is left out, and said so elsewhere. Or
+                a tag of more than 8000 characters.
         """
         for name, value in metrics.items():
             if not math.isfinite(value):
                 raise ValueError(f"metric {name}={value} at step {step}: must be finite")
         now = int(time.time() * 1000)
-        entities = [Metric(name, float(value), now, step) for name, value in metrics.items()]
+        values = [Metric(name, float(value), now, step) for name, value in metrics.items()]
+        texts = [RunTag(key, _as_text(f"tag {key}", value, LONGEST_TAG)) for key, value in (tags or {}).items()]
         with self.store.talking():
-            self.store.client.log_batch(self.run_id, metrics=entities, synchronous=True)
+            self.store.client.log_batch(self.run_id, metrics=values, tags=texts, synchronous=True)
 
     def log_text(self, text: str, path: str) -> None:
         """Write `text` as the artifact `path`, like "config.yaml"."""

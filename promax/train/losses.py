@@ -37,7 +37,7 @@ def check_labels(loss: str, labels: NDArray[np.float64], phases: NDArray[np.int6
 
     >>> check_labels("cosent", np.array([1.0, 1.0, 1.0]), None, "none")
     Traceback (most recent call last):
-    promax.config.schema.ConfigError: optim.loss=cosent: all 3 training pairs have label 1, which carries no signal
+    promax.config.kinds.ConfigError: optim.loss=cosent: all 3 training pairs have label 1, which carries no signal
     needs at least two distinct labels
     """
     if curriculum != "phased" or phases is None:

@@ -11,13 +11,14 @@ import scipy.stats
 from numpy.typing import NDArray
 
 from promax.confirm.effects import Effect, Evidence, Spread, effect, gather, holm, ratio
-from promax.metrics import Metric, Statistic, UndefinedMetric, pr_auc, roc_auc, separability, spearman
+from promax.metrics import Metric, UndefinedMetric, pr_auc, roc_auc, separability, spearman
+from promax.metrics.metric import Many
 
 
 @Metric
-def mean_score(scores: NDArray[np.float64], target: NDArray[np.float64]) -> Statistic:
+def mean_score(scores: NDArray[np.float64], target: NDArray[np.float64]) -> Many:
     """The simplest metric: what follows from it is in every textbook."""
-    return lambda weights: float(weights @ scores / weights.sum())
+    return lambda weights: weights @ scores / weights.sum(axis=-1)
 
 
 @mean_score.derivative

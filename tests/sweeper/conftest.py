@@ -75,7 +75,7 @@ class Sweeps:
 
 
 def draw_nothing(study: optuna.Study, folder: Path) -> list[str]:
-    (folder / "figures").mkdir()
+    (folder / "figures").mkdir(exist_ok=True)  # of another sweep in the same second
     (folder / "study.html").touch()
     return []
 
@@ -108,3 +108,15 @@ def sweeps(
     (project / "mlruns").mkdir()
     shutil.copy(fresh_database, project / "mlruns" / "mlflow.db")
     return Sweeps(project, monkeypatch, capfd)
+
+
+@pytest.fixture
+def project_with_pairs(project: Path) -> list[str]:
+    """`project` with a few generated pairs, and the words for a run on them that takes a second or two."""
+    sides = corpus.draw_pairs(corpus.generate(2000, seed=1), train=32, dev=40, test=40, seed=1)
+    for name, side in zip(("train", "dev", "test"), sides, strict=True):
+        columns = zip(side.text1, side.text2, side.labels >= 1, side.id1, side.id2, strict=True)
+        rows = [{"text1": a, "text2": b, "label": float(c), "id1": d, "id2": e} for a, b, c, d, e in columns]
+        (project / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    files = [f"data.{name}={project / name}.jsonl" for name in ("train", "dev", "test")]
+    return ["data=pairs", *files, "device=cpu", "model.max_seq_length=16", "eval.bootstrap=100", "save=none"]

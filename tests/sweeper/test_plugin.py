@@ -14,7 +14,6 @@ import optuna
 import pytest
 
 from promax.cli import main
-from promax.data import corpus
 from promax.tracking import open_store, runs_of
 
 # Worker processes, kills and servers: `make fast` leaves these out.
@@ -72,18 +71,6 @@ def test_hydra_finds_the_plugin_from_an_unrelated_folder_and_loads_nothing_heavy
 
 def test_the_plugin_takes_no_other_plugin_away() -> None:
     assert not (PLUGIN.parent / "__init__.py").exists()
-
-
-@pytest.fixture
-def project_with_pairs(project: Path) -> list[str]:
-    """`project` with a few generated pairs, and the words for a run on them that takes a second or two."""
-    sides = corpus.draw_pairs(corpus.generate(2000, seed=1), train=32, dev=40, test=40, seed=1)
-    for name, side in zip(("train", "dev", "test"), sides, strict=True):
-        columns = zip(side.text1, side.text2, side.labels >= 1, side.id1, side.id2, strict=True)
-        rows = [{"text1": a, "text2": b, "label": float(c), "id1": d, "id2": e} for a, b, c, d, e in columns]
-        (project / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    files = [f"data.{name}={project / name}.jsonl" for name in ("train", "dev", "test")]
-    return ["data=pairs", *files, "device=cpu", "model.max_seq_length=16", "eval.bootstrap=100", "save=none"]
 
 
 def promax(*words: str) -> int:

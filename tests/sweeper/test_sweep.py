@@ -75,8 +75,22 @@ def test_the_same_command_goes_on_to_its_total_and_then_has_nothing_to_do(sweeps
     assert [run.run_id for run in runs][:3] == before and len(runs) == 5  # the sweep's own run is found again
     assert {run.status for run in runs} == {"FINISHED"}
     code, _, err = sweeps.run(*command, total(4))
-    assert code == 0 and "trial" not in err
+    assert code == 0
+    assert _told(err) == ["study resumed: 4 of 4 trials are done; nothing is left to run"]
     assert len(sweeps.runs()) == 5
+
+
+def test_a_sweep_that_goes_on_says_from_where(sweeps) -> None:
+    command = (LR, name("on"), "hydra.sweeper.pruner=none")
+    _, _, err = sweeps.run(*command, total(1))
+    assert "trials are done" not in err
+    _, _, err = sweeps.run(*command, total(3))
+    assert _told(err)[0] == "study on: 1 of 3 trials are done; going on"
+
+
+def _told(err: str) -> list[str]:
+    """What was said of trials."""
+    return [line for line in err.splitlines() if "trial" in line]
 
 
 CHANGES = {
@@ -194,6 +208,38 @@ def test_failed_trials_are_recorded_with_their_reason_and_the_sweep_goes_on(swee
     assert "study failing: 8 trials: 6 complete, 0 pruned, 2 failed" in out
 
 
+def test_a_trial_that_runs_out_of_memory_fails_and_the_sweep_goes_on(sweeps) -> None:
+    words = (LR, name("memory"), total(6), "hydra.sweeper.pruner=none", "hydra.sweeper.max_failure_rate=0.5")
+    code, out, _ = sweeps.run(*words, TRIVIAL_MEMORY="1,2")
+    assert code == 0
+    study = sweeps.study("memory")
+    assert [trial.number for trial in study.trials if trial.state.name == "FAIL"] == [1, 2]
+    assert study.trials[1].user_attrs["reason"].startswith("MemoryError at ")
+    assert study.trials[2].user_attrs["reason"].startswith("OutOfMemoryError at ")
+    assert "study memory: 6 trials: 4 complete, 0 pruned, 2 failed" in out
+    reasons = {run.tags["promax.trial"]: run.tags["promax.reason"] for run in sweeps.runs() if run.status == "FAILED"}
+    assert {number: reason.partition(" ")[0] for number, reason in reasons.items()} == {
+        "1": "MemoryError",
+        "2": "OutOfMemoryError",
+    }
+
+
+def test_trials_that_all_score_the_same_choose_nothing(sweeps) -> None:
+    code, out, _ = sweeps.run(LR, name("tie"), total(3), "hydra.sweeper.pruner=none", TRIVIAL_VALUE="0.5")
+    assert code == 0
+    first = sweeps.study("tie").trials[0].params["optim.lr"]
+    assert (
+        "all 3 trials scored the same, dev/spearman 0.5000: nothing can be chosen by it; "
+        f"best.yaml holds the earliest, trial 0: optim.lr={first!r} study=tie"
+        in out
+        or f"best.yaml holds the earliest, trial 0: optim.lr={first!r}\n" in out
+    )
+    assert "best: trial" not in out and "importance" not in out and "warning" not in out
+    (file,) = (sweeps.root / "mlruns" / "sweeps").glob("*/best.yaml")
+    assert "# All 3 trials scored the same; this is the earliest of them.\n" in file.read_text()
+    assert not [key for key in sweeps.runs()[0].metrics if key.startswith("importance/")]
+
+
 def test_too_many_failures_end_the_sweep(sweeps) -> None:
     words = (LR, name("lost"), total(8), "hydra.sweeper.pruner=none", "hydra.sweeper.max_failure_rate=0.25")
     code, _, err = sweeps.run(*words, TRIVIAL_NAN="0,1,2,3")
@@ -287,6 +333,26 @@ def test_best_yaml_trains_the_best_settings(sweeps) -> None:
     assert sweeps.run(f"@{file}", "seed=0,1", name("again"), "hydra.sweeper.sampler=grid")[0] == 0
     again = [run for run in sweeps.runs() if run.study == "again" and run.name == "trivial"]
     assert [run.params["optim.lr"] for run in again] == [repr(study.best_params["optim.lr"])] * 2
+
+
+def test_best_yaml_means_the_same_files_from_another_folder(sweeps) -> None:
+    """Typed relative to where the sweep was started; a folder with a quote and a space in its name."""
+    odd = sweeps.root / "ann's pairs"
+    odd.mkdir()
+    for side in ("train", "dev", "test"):
+        (odd / f"{side}.jsonl").write_bytes((sweeps.root / f"{side}.jsonl").read_bytes())
+    sweeps.patch.chdir(odd)
+    relative = [f"data.{side}={side}.jsonl" for side in ("train", "dev", "test")]
+    assert sweeps.run(LR, *relative, name("there"), total(1), "hydra.sweeper.pruner=none")[0] == 0
+    (file,) = (sweeps.root / "mlruns" / "sweeps").glob("*/best.yaml")
+    sweeps.patch.chdir("/")
+    again = (f"@{file}", "seed=5,6", name("elsewhere"), "hydra.sweeper.sampler=grid", total(1))
+    code, _, err = sweeps.run(*again)
+    assert code == 0, err
+    (run,) = [run for run in sweeps.runs() if run.study == "elsewhere" and run.name == "trivial"]
+    assert [run.params[f"data.{side}"] for side in ("train", "dev", "test")] == [
+        str(odd / f"{side}.jsonl") for side in ("train", "dev", "test")
+    ]
 
 
 def test_a_file_that_holds_no_overrides_is_refused(sweeps) -> None:

@@ -4,8 +4,9 @@
     python trivial.py --kill 20 --seed 0 train -m ...     begins 20 times, killed at a random moment each time
 
 The objective is -(log10(lr) + 4)^2, at most 0 and there at lr=1e-4. Environment, a,b being numbers of trials:
-TRIVIAL_FAIL=a,b lets them fail, TRIVIAL_NAN=a,b have no value, TRIVIAL_DIE=a,b kill the process once their run is
-finished; TRIVIAL_SLEEP=seconds lets each trial take so long.
+TRIVIAL_FAIL=a,b lets them fail, TRIVIAL_MEMORY=a,b run out of memory, TRIVIAL_NAN=a,b have no value, TRIVIAL_DIE=a,b
+kill the process once their run is finished; TRIVIAL_SLEEP=seconds lets each trial take so long, TRIVIAL_VALUE=x makes
+each worth x.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import time
 from typing import Any
 
 import psutil
+import torch
 
 import promax.cli
 import promax.cli.train
@@ -48,7 +50,12 @@ def run(composed: Any) -> dict[str, float]:
         time.sleep(float(os.environ.get("TRIVIAL_SLEEP", "0")))
         if number in numbers("TRIVIAL_FAIL"):
             raise ValueError("a text that must not be recorded")
+        if number in numbers("TRIVIAL_MEMORY"):
+            # The processor's and a GPU's.
+            raise MemoryError if int(number) % 2 else torch.OutOfMemoryError("CUDA out of memory")
         value = objective(cfg.optim.lr) + 0.001 * cfg.seed
+        if "TRIVIAL_VALUE" in os.environ:
+            value = float(os.environ["TRIVIAL_VALUE"])
         for epoch in range(1, cfg.optim.epochs + 1):
             metrics = {"dev/spearman": value * (1 + 1 / epoch)}
             record.log_metrics(metrics, step=epoch)
