@@ -38,7 +38,7 @@ from promax.tracking.query import (
 )
 from promax.tracking.record import REASON_TAG, Run, running, start_run, sweep_dead_runs
 from promax.tracking.store import Store, TrackingError, mask, open_store, serve_ui, ui_command
-from promax.tracking.sweep import close_lost_runs, close_sweep, find_sweep, finished_run, open_sweep
+from promax.tracking.sweep import close_lost_runs, find_sweep, finished_run, open_sweep
 
 # What MLflow logs as an error it also raises, and its copy shows SQL with its values.
 logging.getLogger("mlflow").setLevel(logging.CRITICAL)
@@ -58,7 +58,6 @@ __all__ = [
     "TrackingError",
     "artifacts_in",
     "close_lost_runs",
-    "close_sweep",
     "curves",
     "data_sources",
     "examine",

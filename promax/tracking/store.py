@@ -39,6 +39,10 @@ class TrackingError(RuntimeError):
     """The record could not be read or written; one line, without credentials."""
 
 
+class UnavailableError(TrackingError):
+    """The record can't be reached now: the same may succeed later."""
+
+
 @dataclass(frozen=True)
 class Store:
     """An open record of runs.
@@ -69,7 +73,17 @@ class Store:
         try:
             yield
         except (MlflowException, OSError) as error:
-            raise TrackingError(f"{self.label}: {_first_line(error)}") from None
+            kind = UnavailableError if self._may_pass(error) else TrackingError
+            raise kind(f"{self.label}: {_first_line(error)}") from None
+
+    def _may_pass(self, error: Exception) -> bool:
+        """Whether the server is away, slow or at fault itself, as any proxy before it says; or a database is locked."""
+        if not isinstance(error, MlflowException):
+            return False
+        if self.is_server:
+            code: int = error.get_http_status_code()  # type: ignore[no-untyped-call]
+            return code >= 500 or code == 429
+        return "database is locked" in str(error)
 
     def experiment_id(self, study: str) -> str:
         """The MLflow experiment of a study, created where there is none yet.

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
 
 from promax.process import this_process
 from promax.tracking.query import KIND_TAG, SWEEP, RunInfo, run_info, search
-from promax.tracking.record import PROCESS_TAG, REASON_TAG, Run, close, create_run
+from promax.tracking.record import PROCESS_TAG, REASON_TAG, Run, create_run
 from promax.tracking.store import Store
 from promax.trial import SWEEP_TAG, TRIAL_TAG
 
@@ -35,13 +34,6 @@ def find_sweep(store: Store, study: str) -> str | None:
     return str(found[0].info.run_id) if found else None
 
 
-def close_sweep(run: Run, status: Literal["FINISHED", "FAILED", "KILLED"], reason: str = "") -> None:
-    """Close what `open_sweep` opened, and say why where it is not FINISHED."""
-    run.set_tags({REASON_TAG: reason})
-    with run.store.talking():
-        run.store.client.set_terminated(run.run_id, status)
-
-
 def close_lost_runs(store: Store, study: str, sweep: str, has_ended: Callable[[int], bool]) -> None:
     """Close as FAILED the open runs of a sweep whose trials have ended, by number.
 
@@ -56,7 +48,7 @@ def close_lost_runs(store: Store, study: str, sweep: str, has_ended: Callable[[i
             # Read again: its trial may have ended properly since the search.
             is_open = store.client.get_run(run.info.run_id).info.status == "RUNNING"
         if is_open:
-            close(Run(store, run.info.run_id), "FAILED", "its worker died")
+            Run(store, run.info.run_id).end("FAILED", "its worker died")
 
 
 def finished_run(store: Store, study: str, sweep: str, trials: Sequence[int], seed: int | None) -> RunInfo | None:
