@@ -2,7 +2,8 @@
 
 One thin layer over `mlflow.MlflowClient`, never the fluent API: no run is active by being the last
 one started, so parents, children and many workers need nothing special. `store` opens the record, `record`
-writes a run into it, `query` finds runs again, `sweep` keeps the run of a sweep, `health` says how the record stands.
+writes a run into it, `query` finds runs again, `sweep` keeps the run of a sweep, `pending`
+keeps what a server that is away is to be told and `sync` tells it later, `health` says how the record stands.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from promax.tracking.query import (
 from promax.tracking.record import REASON_TAG, Run, running, start_run, sweep_dead_runs
 from promax.tracking.store import Store, TrackingError, mask, open_store, serve_ui, ui_command
 from promax.tracking.sweep import close_lost_runs, find_sweep, finished_run, open_sweep
+from promax.tracking.sync import send_waiting, waiting_runs
 
 # What MLflow logs as an error it also raises, and its copy shows SQL with its values.
 logging.getLogger("mlflow").setLevel(logging.CRITICAL)
@@ -76,10 +78,12 @@ __all__ = [
     "read_text",
     "running",
     "runs_of",
+    "send_waiting",
     "serve_ui",
     "start_run",
     "status_and_reason",
     "sweep_dead_runs",
     "termination_raises",
     "ui_command",
+    "waiting_runs",
 ]

@@ -161,7 +161,7 @@ def sweep_dead_runs(store: Store) -> list[str]:
     for run_id in running(store)[1]:
         run = Run(store, run_id)
         # What it could not say while a server was away comes first, and may be how it ended.
-        if not run.outbox.flush():
+        if not _flushed(run):
             continue
         with store.talking():
             # Read again: it may have closed its run properly, and ended, since the search.
@@ -170,6 +170,16 @@ def sweep_dead_runs(store: Store) -> list[str]:
             run.end("FAILED", "process died")
             swept.append(run_id)
     return swept
+
+
+def _flushed(run: Run) -> bool:
+    """Whether nothing waits of a dead process' run any more; `promax sync` says why something does."""
+    try:
+        return run.outbox.flush()
+    except TrackingError:
+        return False
+    finally:
+        run.outbox.release()
 
 
 def running(store: Store) -> tuple[list[str], list[str]]:

@@ -29,7 +29,7 @@ class Sent:
     refusal: str | None = None
 
 
-def pending() -> list[Pending]:
+def waiting_runs() -> list[Pending]:
     """The runs of which something waits, by id."""
     found = []
     for folder in sorted(pending_folder().glob("*/")):
@@ -40,7 +40,7 @@ def pending() -> list[Pending]:
     return found
 
 
-def send(addresses: Sequence[str]) -> Iterator[Sent]:
+def send_waiting(addresses: Sequence[str]) -> Iterator[Sent]:
     """Send all that waits, run by run; then close as FAILED the runs whose processes died.
 
     Servers are known by their masked addresses. One of `addresses` is taken for the server whose masked address it
@@ -49,7 +49,7 @@ def send(addresses: Sequence[str]) -> Iterator[Sent]:
     MLflow's own patience applies, of minutes, so that a server too slow for a run is not too slow for this.
     """
     known = {mask(address): address for address in reversed(addresses)}
-    waiting = pending()
+    waiting = waiting_runs()
     for server in sorted({each.server for each in waiting}):
         runs = [each for each in waiting if each.server == server]
         if server not in known and "***" in server:
