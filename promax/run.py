@@ -28,7 +28,17 @@ from promax.data.pairs import positives
 from promax.data.splits import Splits
 from promax.evaluate import Embed, Evaluation, embed_pairs, evaluate, point_metrics
 from promax.provenance import Provenance, collect
-from promax.tracking import BASELINE_RUN, Run, RunInfo, Store, find_baseline, get_run, open_store, start_run
+from promax.tracking import (
+    BASELINE_RUN,
+    Run,
+    RunInfo,
+    Store,
+    find_baseline,
+    get_run,
+    open_store,
+    read_all_scores,
+    start_run,
+)
 from promax.train import EpochRecord, FitReport, fit, plan_for
 from promax.trial import TRIAL_TAG, Trial
 
@@ -205,6 +215,9 @@ def _baseline_key(setting: _Setting) -> str:
 def _record(setting: _Setting, model: SentenceTransformer, baseline: RunInfo | None) -> RunResult:
     """One run, from its first parameter to its last artifact."""
     cfg, splits, provenance, trial = setting.cfg, setting.splits, setting.provenance, setting.trial
+    if baseline is not None:
+        # At hand before anything is trained: once it is, a server may be away.
+        read_all_scores(setting.store, baseline.run_id)
     # A tuned run names its baseline; only a baseline is found by what it depends on.
     key = _baseline_key(setting) if baseline is None else None
     tags = journal.tags(cfg, splits, provenance, key, baseline) | dict(trial.tags if trial else {})

@@ -39,7 +39,8 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, Counter[str]]:
     baselines' scores read by side."""
     weights._digest.cache_clear()
     base._kept.cache_clear()
-    journal._scores_of.cache_clear()
+    finished_scores.cache_clear()
+    read_all_scores.cache_clear()
     seen: dict[str, Counter[str]] = {kind: Counter() for kind in ("hashed", "opened", "tokenized", "read")}
     preprocess, opened, read = SentenceTransformer.preprocess, SentenceTransformer.__init__, journal.read_scores
 
