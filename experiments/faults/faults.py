@@ -293,11 +293,11 @@ def clock_back(scratch: Path) -> Count:
 
 def table(counts: Sequence[Count]) -> str:
     heads = ["fault", "repetitions", "left RUNNING", "lost", "doubled", "partial models", "tracebacks", "runs ended"]
-    rows = [
-        [*(str(value) for value in list(asdict(each).values())[:-1])]
-        + [", ".join(f"{number} {status}" for status, number in sorted(each.ended.items()))]
-        for each in counts
-    ]
+    rows = []
+    for each in counts:
+        *numbers, _ = (str(value) for value in asdict(each).values())
+        ended = ", ".join(f"{number} {status}" for status, number in sorted(each.ended.items()))
+        rows.append([*numbers, ended])
     return "\n".join("| " + " | ".join(row) + " |" for row in [heads, ["---"] * len(heads), *rows])
 
 
