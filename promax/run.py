@@ -138,7 +138,10 @@ def _run(cfg: Config, splits: Splits, overrides: Sequence[str], trial: Trial | N
     # What doesn't fit is refused before the baseline, and before there is a run that could fail of it.
     _check_training(cfg, splits)
     model = encoder.load(cfg.model, device, cfg.seed)
-    return _record(setting, model, _baseline_of(setting))
+    baseline = _baseline_of(setting)
+    # At hand before anything is trained: once it is, a server may be away.
+    read_all_scores(setting.store, baseline.run_id)
+    return _record(setting, model, baseline)
 
 
 @lru_cache(maxsize=1)
@@ -215,9 +218,6 @@ def _baseline_key(setting: _Setting) -> str:
 def _record(setting: _Setting, model: SentenceTransformer, baseline: RunInfo | None) -> RunResult:
     """One run, from its first parameter to its last artifact."""
     cfg, splits, provenance, trial = setting.cfg, setting.splits, setting.provenance, setting.trial
-    if baseline is not None:
-        # At hand before anything is trained: once it is, a server may be away.
-        read_all_scores(setting.store, baseline.run_id)
     # A tuned run names its baseline; only a baseline is found by what it depends on.
     key = _baseline_key(setting) if baseline is None else None
     tags = journal.tags(cfg, splits, provenance, key, baseline) | dict(trial.tags if trial else {})
