@@ -1,9 +1,11 @@
 """What a fault costs: runs of real training that are killed, cut off, refused; then the record is counted.
 
-    python experiments/faults/faults.py [KILLS]
+    python experiments/faults/faults.py [NAME ...]
 
-Everything happens under a scratch folder. Writes record.json beside this file and prints the table. Exit code 0: no
-run is left RUNNING, no metric lost or doubled, no partial model can be opened, no traceback was shown.
+All faults, or those named: refusing stopped gone locked disk_full killed_saving corrupt truncated together clock_back
+killed. Everything happens under a scratch folder. Writes what each came to into record.json beside this file, over
+what stood there of it, and prints the table. Exit code 0: no run is left RUNNING, no metric lost or doubled, no
+partial model can be opened, no traceback was shown.
 """
 
 from __future__ import annotations
@@ -133,7 +135,7 @@ def project(root: Path, *, baseline: bool = True) -> Project:
     return made
 
 
-def killed(scratch: Path, repetitions: int) -> Count:
+def killed(scratch: Path, repetitions: int = 20) -> Count:
     """SIGKILL after a time drawn from all of a run's, its training, evaluation and logging."""
     here, errors, draw = project(scratch / "killed"), [], random.Random(7)
     began = time.monotonic()
@@ -301,32 +303,36 @@ def table(counts: Sequence[Count]) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in [heads, ["---"] * len(heads), *rows])
 
 
+FAULTS: dict[str, Callable[[Path], Count]] = {
+    **{how: partial(away, how=how) for how in AWAY},
+    **{each.__name__: each for each in (locked, disk_full, killed_saving, corrupt, truncated, together, clock_back)},
+    "killed": killed,
+}
+
+
 def main() -> None:
-    kills = int(sys.argv[1]) if len(sys.argv) > 1 else 20
-    with tempfile.TemporaryDirectory(prefix="promax-faults-", dir=os.environ.get("SCRATCH")) as folder:
-        scratch = Path(folder)
-        faults: list[Callable[[], Count]] = [
-            *(partial(away, scratch, how) for how in AWAY),
-            *(partial(fault, scratch) for fault in (locked, disk_full, killed_saving, corrupt, truncated)),
-            *(partial(fault, scratch) for fault in (together, clock_back)),
-            partial(killed, scratch, kills),
-        ]
+    names = sys.argv[1:] or list(FAULTS)
+    with tempfile.TemporaryDirectory(prefix="promax-faults-") as folder, ThreadPoolExecutor(2) as pool:
         # Those of servers and locks wait for most of their time.
-        with ThreadPoolExecutor(2) as pool:
-            counts = list(pool.map(_told, faults))
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=HERE, capture_output=True, text=True, check=True)
-    about = {"date": f"{datetime.now(timezone.utc):%Y-%m-%d}", "commit": commit.stdout.strip()[:12]}
-    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
-    record = {**about, "machine": machine, "faults": [asdict(each) for each in counts]}
-    RECORD.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        for name, found in zip(names, pool.map(lambda name: FAULTS[name](Path(folder)), names), strict=True):
+            note(name, found)
+    record = json.loads(RECORD.read_text(encoding="utf-8"))
+    counts = [Count(**{**record[name]["found"], "ended": Counter(record[name]["found"]["ended"])}) for name in record]
     print(table(counts))
     sys.exit(any(each.running + each.lost + each.doubled + each.partial + each.tracebacks for each in counts))
 
 
-def _told(fault: Callable[[], Count]) -> Count:
-    found = fault()
-    print(found, flush=True)
-    return found
+def note(name: str, found: Count) -> None:
+    """Write into the record what a fault came to, with the commit it came to it at."""
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=HERE, capture_output=True, text=True, check=True)
+    about = {
+        "date": f"{datetime.now(timezone.utc):%Y-%m-%d}",
+        "commit": commit.stdout.strip()[:12],
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+    }
+    record = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else {}
+    record[name] = {**about, "found": asdict(found)}
+    RECORD.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
