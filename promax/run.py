@@ -37,6 +37,8 @@ from promax.tracking import (
     get_run,
     open_store,
     read_all_scores,
+    send_at_once,
+    settle,
     start_run,
 )
 from promax.train import EpochRecord, FitReport, fit, plan_for
@@ -186,6 +188,8 @@ def _baseline_of(setting: _Setting) -> RunInfo:
     mlruns.mkdir(parents=True, exist_ok=True)
     # The workers of a sweep begin together: one makes the baseline, the others wait and find it.
     with FileLock(mlruns / "baseline.lock"):
+        # It may wait on disk, for a server that was away when it was made.
+        send_at_once(store)
         found = find_baseline(store, cfg.study, _baseline_key(setting))
         if found is not None:
             setting.tell("baseline: run %s, found again", found.run_id[:8])
@@ -194,6 +198,7 @@ def _baseline_of(setting: _Setting) -> RunInfo:
         untuned = baseline_config(cfg)
         model = encoder.load(untuned.model, setting.device, untuned.seed)
         made = _record(dataclasses.replace(setting, cfg=untuned, trial=None, clock=_Clock()), model, baseline=None)
+        settle(store, made.run_id)
         return get_run(store, made.run_id)
 
 

@@ -20,6 +20,7 @@ os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
 from promax.tracking.datasets import DatasetRecord, read_datasets
 from promax.tracking.ending import Terminated, held_signals, status_and_reason, termination_raises
 from promax.tracking.health import Health, examine
+from promax.tracking.pending import send_at_once, settle, waiting_runs, waits
 from promax.tracking.query import (
     BASELINE_KEY,
     BASELINE_RUN,
@@ -42,10 +43,12 @@ from promax.tracking.query import (
 from promax.tracking.record import REASON_TAG, Run, running, start_run, sweep_dead_runs
 from promax.tracking.store import Store, TrackingError, mask, open_store, serve_ui, ui_command
 from promax.tracking.sweep import close_lost_runs, find_sweep, finished_run, open_sweep
-from promax.tracking.sync import send_waiting, waiting_runs
+from promax.tracking.sync import send_waiting
 
 # What MLflow logs as an error it also raises, and its copy shows SQL with its values.
 logging.getLogger("mlflow").setLevel(logging.CRITICAL)
+# Under it, a page for each attempt to reach a server that is away.
+logging.getLogger("urllib3").setLevel(logging.ERROR)
 
 __all__ = [
     "BASELINE_KEY",
@@ -82,12 +85,15 @@ __all__ = [
     "read_text",
     "running",
     "runs_of",
+    "send_at_once",
     "send_waiting",
     "serve_ui",
+    "settle",
     "start_run",
     "status_and_reason",
     "sweep_dead_runs",
     "termination_raises",
     "ui_command",
     "waiting_runs",
+    "waits",
 ]

@@ -8,25 +8,20 @@ system takes back when it dies. No credentials are kept, so the server is known 
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from mlflow.entities import Metric, Param, RunTag
 
 from promax.config import project_root
-from promax.tracking.datasets import DatasetRecord, as_input
-from promax.tracking.store import ANSWER_WITHIN, Store, TrackingError, UnavailableError
+from promax.tracking.store import Store, TrackingError, UnavailableError
+from promax.tracking.write import Write, ask_once, deliver, insist
 
-# Seconds to wait for a database that another process has locked; MLflow itself waits for 20.
-LOCKED_AT_MOST = 120
 # Seconds between two questions whether a server is back: doubled from the first to the second with each that fails.
 ASK_AGAIN = (2.0, 60.0)
 # Seconds in which another process that sends what waits of a run should be done.
@@ -35,76 +30,6 @@ SENT_WITHIN = 60
 SERVER = "server"
 
 _logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Write:
-    """Something a run has to say; said twice it changes nothing, so that after a doubt it is said again.
-
-    MLflow's store drops a metric of the same key, value, time and step, and a data set that the run has; parameters,
-    tags, files and the status are set to what they are already. (Read in `SqlAlchemyStore` of MLflow 3.17.)
-
-    A metric is (name, value, Unix milliseconds, step). `file` is a file or a folder whose files go into the artifact
-    folder `folder`; `ended` is a status with the Unix milliseconds of the end.
-    """
-
-    metrics: Sequence[tuple[str, float, int, int]] = ()
-    params: Mapping[str, str] = field(default_factory=dict)
-    tags: Mapping[str, str] = field(default_factory=dict)
-    datasets: Sequence[DatasetRecord] = ()
-    file: Path | None = None
-    folder: str | None = None
-    ended: tuple[str, int] | None = None
-
-    def to_json(self) -> str:
-        return json.dumps({**asdict(self), "file": self.file and self.file.name})
-
-    @classmethod
-    def from_json(cls, text: str, beside: Path) -> Write:
-        """What `to_json` gave, with its file in the folder `beside`."""
-        found = json.loads(text)
-        found["file"] = found["file"] and beside / Path(found["file"]).name
-        found["datasets"] = [DatasetRecord(**each) for each in found["datasets"]]
-        return cls(**found)
-
-
-def deliver(store: Store, run_id: str, write: Write) -> None:
-    """Say it to the record, once.
-
-    Raises:
-        UnavailableError: the record can't be reached now.
-        TrackingError: it refuses.
-    """
-    client = store.client
-    metrics = [Metric(*each) for each in write.metrics]
-    params = [Param(*each) for each in write.params.items()]
-    tags = [RunTag(*each) for each in write.tags.items()]
-    with store.talking():
-        if metrics or params or tags:
-            client.log_batch(run_id, metrics, params, tags, synchronous=True)
-        if write.datasets:
-            client.log_inputs(run_id, [as_input(each) for each in write.datasets])
-        for file, folder in _files(write):
-            client.log_artifact(run_id, str(file), folder)
-        if write.ended is not None:
-            client.set_terminated(run_id, *write.ended)
-
-
-def _files(write: Write) -> Iterator[tuple[Path, str | None]]:
-    """The files of a write, each with its artifact folder; weights come last.
-
-    A folder with a model is put into the record file by file. Without its weights it can't be opened, and
-    safetensors that are cut short can't either: so a part of it is nothing that could be taken for the whole.
-    """
-    if write.file is None:
-        return
-    if not write.file.is_dir():
-        yield write.file, write.folder
-        return
-    files = sorted(path for path in write.file.rglob("*") if path.is_file())
-    for path in sorted(files, key=lambda each: each.suffix == ".safetensors"):
-        parts = [write.folder or "", *path.relative_to(write.file).parent.parts]
-        yield path, "/".join(part for part in parts if part) or None
 
 
 class Outbox:
@@ -122,7 +47,7 @@ class Outbox:
     @property
     def is_empty(self) -> bool:
         """Whether nothing waits on disk."""
-        return not self.folder.exists()
+        return not self.waiting()
 
     def send(self, write: Write) -> None:
         """Say it now, or keep it behind what waits.
@@ -133,12 +58,12 @@ class Outbox:
             TrackingError: the record refuses it, or neither record nor disk can be written to.
         """
         if not self._store.is_server:
-            _insist(self._store, self.run_id, write)
+            insist(self._store, self.run_id, write)
             return
         is_time = write.ended is None and time.monotonic() >= self._ask_at
         if self.is_empty or (is_time and self.flush()):
             try:
-                _ask_once(self._store, self.run_id, write)
+                ask_once(self._store, self.run_id, write)
                 return
             except UnavailableError:
                 _logger.warning(
@@ -148,14 +73,14 @@ class Outbox:
                 self._wait_longer()
         self._keep(write)
 
-    def flush(self) -> bool:
+    def flush(self, wait: float = SENT_WITHIN) -> bool:
         """Send what waits, as long as the server answers at once; whether nothing is left.
 
         Raises:
             TrackingError: the record refuses something, which stays where it is with all that is behind it.
         """
         try:
-            for _ in self.drain(_ask_once):
+            for _ in self.drain(ask_once, wait):
                 self._sent += 1
         except UnavailableError:
             self._wait_longer()
@@ -240,48 +165,71 @@ class Outbox:
         self._pause = min(2 * self._pause, ASK_AGAIN[1])
 
 
+@dataclass(frozen=True)
+class Pending:
+    """What waits of one run, and for which server, by its masked address."""
+
+    run_id: str
+    server: str
+    writes: int
+
+
 def pending_folder() -> Path:
     """Where what waits is kept: a folder for each run."""
     return project_root() / "mlruns" / "pending"
 
 
-def _insist(store: Store, run_id: str, write: Write) -> None:
-    """Say it to a database, which another process may have locked for a while."""
-    until = time.monotonic() + LOCKED_AT_MOST
-    while True:
-        try:
-            return deliver(store, run_id, write)
-        except UnavailableError:
-            if time.monotonic() > until:
-                raise
-            time.sleep(0.2)
+def waiting_runs() -> list[Pending]:
+    """The runs of which something waits, by id."""
+    found = []
+    # Without a write, a process was killed before its first was whole, or after its last was sent.
+    for folder in sorted({path.parent for path in pending_folder().glob("*/*.json")}):
+        server = (folder / SERVER).read_text(encoding="utf-8")
+        found.append(Pending(folder.name, server, len(list(folder.glob("*.json")))))
+    return found
 
 
-def _ask_once(store: Store, run_id: str, write: Write) -> None:
-    """Say it to a server that has seconds to answer, where MLflow would try for minutes; not so where the user's
-    environment says how long.
+def waits(run_id: str) -> bool:
+    """Whether something of a run waits on disk."""
+    return any(each.run_id == run_id for each in waiting_runs())
 
-    A file may take its time. But a server that hangs shows it before the file is on its way.
+
+def send_at_once(store: Store) -> None:
+    """Send what waits for this server of runs that no process has in hand, as long as it answers at once.
+
+    Where something is left, `promax sync` says why.
     """
-    soon = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": str(ANSWER_WITHIN)}
-    if write.file is not None:
-        with _environment(soon), store.talking():
-            store.client.get_run(run_id)
-        del soon["MLFLOW_HTTP_REQUEST_TIMEOUT"]
-    with _environment(soon):
-        deliver(store, run_id, write)
+    for each in waiting_runs():
+        if each.server != store.label:
+            continue
+        outbox = Outbox(store, each.run_id)
+        try:
+            outbox.flush(wait=0)
+        except TrackingError:
+            continue
+        finally:
+            outbox.release()
 
 
-@contextmanager
-def _environment(wanted: Mapping[str, str]) -> Iterator[None]:
-    """MLflow reads its settings at each request, from these variables and nowhere else; the user's own come first."""
-    added = {name: value for name, value in wanted.items() if name not in os.environ}
-    os.environ.update(added)
+def settle(store: Store, run_id: str) -> None:
+    """Have the record hold all that a run has logged, for as long as MLflow tries: some four minutes.
+
+    Raises:
+        TrackingError: the server has not come back, or refuses something.
+    """
+    outbox = Outbox(store, run_id)
+    if outbox.is_empty:
+        return
+    _logger.warning("waiting for %s: what comes next needs run %s", store.label, run_id[:8])
     try:
-        yield
+        sent = sum(1 for _ in outbox.drain(deliver))
+    except UnavailableError:
+        raise UnavailableError(
+            f"{store.label} has not come back; run {run_id[:8]} waits on disk. Once it is, the same command goes on"
+        ) from None
     finally:
-        for name in added:
-            del os.environ[name]
+        outbox.release()
+    _logger.warning("%s is back: the %d writes of run %s that waited are sent", store.label, sent, run_id[:8])
 
 
 def _put(path: Path, text: str) -> None:

@@ -16,9 +16,10 @@ from promax.process import has_died, this_process
 from promax.scores import ScoreTable
 from promax.tracking.datasets import DatasetRecord
 from promax.tracking.ending import held_signals, status_and_reason, termination_raises
-from promax.tracking.pending import Outbox, Write
+from promax.tracking.pending import Outbox, send_at_once, waits
 from promax.tracking.query import search
 from promax.tracking.store import Store, TrackingError, mask
+from promax.tracking.write import Write
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -155,31 +156,21 @@ def start_run(
 def sweep_dead_runs(store: Store) -> list[str]:
     """Close as FAILED the runs that processes of this machine left open when they died, and return their ids.
 
-    Nothing is done about a run whose process may still live: one on another machine, or in another container.
+    What waits of any run comes first, since that may be how it ended. Nothing is done about a run whose process may
+    still live: one on another machine, or in another container.
     """
+    send_at_once(store)
     swept = []
     for run_id in running(store)[1]:
-        run = Run(store, run_id)
-        # What it could not say while a server was away comes first, and may be how it ended.
-        if not _flushed(run):
+        if waits(run_id):
             continue
         with store.talking():
             # Read again: it may have closed its run properly, and ended, since the search.
             is_open = store.client.get_run(run_id).info.status == "RUNNING"
         if is_open:
-            run.end("FAILED", "process died")
+            Run(store, run_id).end("FAILED", "process died")
             swept.append(run_id)
     return swept
-
-
-def _flushed(run: Run) -> bool:
-    """Whether nothing waits of a dead process' run any more; `promax sync` says why something does."""
-    try:
-        return run.outbox.flush()
-    except TrackingError:
-        return False
-    finally:
-        run.outbox.release()
 
 
 def running(store: Store) -> tuple[list[str], list[str]]:
@@ -187,7 +178,7 @@ def running(store: Store) -> tuple[list[str], list[str]]:
     alive: list[str] = []
     dead: list[str] = []
     for run in search(store, "attributes.status = 'RUNNING'"):
-        died = has_died(run.data.tags.get(PROCESS_TAG, ""), run.info.start_time / 1000)
+        died = has_died(run.data.tags.get(PROCESS_TAG, ""))
         (dead if died else alive).append(str(run.info.run_id))
     return alive, dead
 

@@ -6,18 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from promax.config import ConfigError
-from promax.tracking.pending import SERVER, Outbox, deliver, pending_folder
+from promax.tracking.pending import Outbox, Pending, waiting_runs
 from promax.tracking.record import sweep_dead_runs
 from promax.tracking.store import Store, TrackingError, mask, open_store
-
-
-@dataclass(frozen=True)
-class Pending:
-    """What waits of one run, and for which server, by its masked address."""
-
-    run_id: str
-    server: str
-    writes: int
+from promax.tracking.write import deliver
 
 
 @dataclass(frozen=True)
@@ -27,17 +19,6 @@ class Sent:
     pending: Pending
     sent: int
     refusal: str | None = None
-
-
-def waiting_runs() -> list[Pending]:
-    """The runs of which something waits, by id."""
-    found = []
-    for folder in sorted(pending_folder().glob("*/")):
-        # Killed before the first write was whole, or after the last was sent: a run has left nothing.
-        if (folder / SERVER).is_file():
-            server = (folder / SERVER).read_text(encoding="utf-8")
-            found.append(Pending(folder.name, server, len(list(folder.glob("*.json")))))
-    return found
 
 
 def send_waiting(addresses: Sequence[str]) -> Iterator[Sent]:
@@ -62,9 +43,12 @@ def send_waiting(addresses: Sequence[str]) -> Iterator[Sent]:
         except ConfigError as error:
             yield from (Sent(each, 0, str(error)) for each in runs)
             continue
+        sent = []
         for each in runs:
-            yield _sent(store, each)
-        sweep_dead_runs(store)
+            sent.append(_sent(store, each))
+            yield sent[-1]
+        if all(each.refusal is None for each in sent):
+            sweep_dead_runs(store)
 
 
 def _sent(store: Store, waiting: Pending) -> Sent:

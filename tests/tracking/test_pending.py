@@ -17,7 +17,8 @@ from mlflow import MlflowClient
 
 from promax.cli import main
 from promax.tracking import Run, Store, get_run, open_store, read_text, start_run, ui_command, waiting_runs
-from promax.tracking.pending import Write, pending_folder
+from promax.tracking.pending import pending_folder
+from promax.tracking.write import Write
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SECRET = "s3cret-canary"
