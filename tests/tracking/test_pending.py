@@ -16,7 +16,20 @@ import pytest
 from mlflow import MlflowClient
 
 from promax.cli import main
-from promax.tracking import Run, Store, get_run, open_store, read_text, start_run, ui_command, waiting_runs
+from promax.tracking import (
+    Run,
+    Store,
+    TrackingError,
+    get_run,
+    open_store,
+    read_text,
+    settle,
+    start_run,
+    sweep_dead_runs,
+    ui_command,
+    waiting_runs,
+    waits,
+)
 from promax.tracking.pending import pending_folder
 from promax.tracking.write import Write
 
@@ -221,6 +234,52 @@ def test_the_run_of_a_dead_process_ends_as_it_said(store: Store, server: Server)
         found = get_run(store, run_id)
     assert (found.status, found.metrics, "promax.reason" in found.tags) == ("FINISHED", {"a": 0.5}, False)
     assert waiting_runs() == []
+
+
+@pytest.mark.slow
+def test_what_is_needed_next_is_waited_for(
+    store: Store, server: Server, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run is measured against its baseline, which may have ended while the server was away."""
+    remote = open_store(server.address)
+    with start_run(remote, "study", "baseline", {}, {}) as run:
+        server.kill()
+        log(run, 1)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    with pytest.raises(TrackingError) as raised:
+        settle(remote, run.run_id)
+    label, short = f"http://***@127.0.0.1:{server.port}", run.run_id[:8]
+    assert str(raised.value) == (
+        f"{label} has not come back; run {short} waits on disk. Once it is, the same command goes on"
+    )
+    server.start()
+    settle(remote, run.run_id)
+    assert lines(caplog)[-1] == f"{label} is back: the 3 writes of run {short} that waited are sent"
+    assert (get_run(store, run.run_id).status, steps(store, run)) == ("FINISHED", [(1, 1.0)])
+    assert not waits(run.run_id)
+
+
+@pytest.mark.slow
+def test_a_process_killed_before_its_first_write_was_kept_leaves_no_run_open(store: Store, server: Server) -> None:
+    """A folder is there, with nothing in it: that holds no run back from being closed."""
+    code = (
+        "import os, signal, sys; from promax.tracking import *; from promax.tracking import pending\n"
+        "with start_run(open_store(sys.argv[1]), 'study', 'name', {}, {}) as run:\n"
+        "    pending._put = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    print(run.run_id, flush=True); sys.stdin.readline(); run.log_metrics({'a': 0.5})\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, server.address], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=REPOSITORY
+    ) as process:
+        assert process.stdout is not None
+        run_id = process.stdout.readline().decode().strip()
+        server.kill()
+        process.communicate(b"\n", timeout=60)
+    assert process.returncode == -signal.SIGKILL
+    assert [path.name for path in pending_folder().iterdir()] == [run_id]
+    server.start()
+    assert sweep_dead_runs(open_store(server.address)) == [run_id]
+    assert get_run(store, run_id).status == "FAILED"
 
 
 def test_a_server_away_at_the_start_is_refused_at_once(project: Path) -> None:
