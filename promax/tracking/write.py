@@ -66,13 +66,13 @@ def deliver(store: Store, run_id: str, write: Write) -> None:
             client.log_batch(run_id, metrics, params, tags, synchronous=True)
         if write.datasets:
             client.log_inputs(run_id, [as_input(each) for each in write.datasets])
-        for file, folder in _files(write):
+        for file, folder in files_of(write):
             client.log_artifact(run_id, str(file), folder)
         if write.ended is not None:
             client.set_terminated(run_id, *write.ended)
 
 
-def _files(write: Write) -> Iterator[tuple[Path, str | None]]:
+def files_of(write: Write) -> Iterator[tuple[Path, str | None]]:
     """The files of a write, each with its artifact folder; weights come last.
 
     A folder with a model is put into the record file by file. Without its weights it can't be opened, and
