@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+import promax
 from promax.cli import main
+from promax.paths import conf_dir
 
 
 def outcome(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -107,3 +109,27 @@ def test_help_lists_what_conf_holds(project: Path, capsys: pytest.CaptureFixture
     code, out, _ = outcome(capsys, "train", "--help")
     assert code == 0
     assert f"Groups, from {project / 'conf'}:\n  model: mine other\n  optim: slow\n" in out
+
+
+def test_a_reader_that_has_seen_enough_is_no_failure() -> None:
+    """As `promax doctor | head -1` is: the verb writes into a pipe whose other end is closed."""
+    code = (
+        "import sys; from promax import cli\n"
+        "cli._dispatch = lambda words: print('a line', flush=True) or 0\n"
+        "sys.stdin.readline(); cli.main(['doctor'])"
+    )
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", code], text=True, **pipes) as process:
+        assert process.stdin and process.stdout and process.stderr
+        process.stdout.close()
+        process.stdin.write("go\n")
+        process.stdin.close()
+        assert (process.wait(timeout=60), process.stderr.read()) == (141, "")
+
+
+def test_a_root_without_configs_takes_those_of_the_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROMAX_ROOT", str(tmp_path))
+    assert conf_dir() == Path(promax.__file__).parents[1] / "conf"
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "config.yaml").touch()
+    assert conf_dir() == tmp_path / "conf"
