@@ -63,8 +63,6 @@ def test_every_licence_is_allowed() -> None:
 
 def test_nothing_is_installed_that_nothing_wants() -> None:
     wanted = declared() | {
-        canonicalize_name(Requirement(line).name)
-        for each in metadata.distributions()
-        for line in each.requires or []
+        canonicalize_name(Requirement(line).name) for each in metadata.distributions() for line in each.requires or []
     }
     assert sorted(set(installed()) - wanted) == []
