@@ -133,3 +133,20 @@ def test_a_root_without_configs_takes_those_of_the_checkout(tmp_path: Path, monk
     (tmp_path / "conf").mkdir()
     (tmp_path / "conf" / "config.yaml").touch()
     assert conf_dir() == tmp_path / "conf"
+
+
+@pytest.mark.parametrize(
+    "words", [["--config-dir", "own", "data=evil"], ["@own/data/evil.yaml"]], ids=["conf", "@file"]
+)
+def test_a_tag_in_yaml_calls_nothing(
+    words: list[str], project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such tags make PyYAML's full loader call what they name."""
+    monkeypatch.chdir(project)
+    (project / "own" / "data").mkdir(parents=True)
+    tag = f'!!python/object/apply:os.mkdir ["{project}/called"]'
+    (project / "own" / "data" / "evil.yaml").write_text(f"name: {tag}\n")
+    code, _, err = outcome(capsys, "train", *words)
+    assert code in (2, 3)
+    assert not (project / "called").exists()
+    assert len(err.splitlines()) <= 2
