@@ -160,17 +160,17 @@ def sweep_dead_runs(store: Store) -> list[str]:
     still live: one on another machine, or in another container.
     """
     send_at_once(store)
-    swept = []
-    for run_id in running(store)[1]:
-        if waits(run_id):
-            continue
-        with store.talking():
-            # Read again: it may have closed its run properly, and ended, since the search.
-            is_open = store.client.get_run(run_id).info.status == "RUNNING"
-        if is_open:
-            Run(store, run_id).end("FAILED", "process died")
-            swept.append(run_id)
-    return swept
+    return [run_id for run_id in running(store)[1] if not waits(run_id) and close_lost(store, run_id, "process died")]
+
+
+def close_lost(store: Store, run_id: str, reason: str) -> bool:
+    """Close as FAILED a run that was found open and has nobody to close it; False where it was closed meanwhile."""
+    with store.talking():
+        # Read again: it may have been closed properly since the search.
+        if store.client.get_run(run_id).info.status != "RUNNING":
+            return False
+    Run(store, run_id).end("FAILED", reason)
+    return True
 
 
 def running(store: Store) -> tuple[list[str], list[str]]:
