@@ -125,7 +125,8 @@ class Outbox:
             path.unlink()
             shutil.rmtree(beside, ignore_errors=True)
             yield write
-        shutil.rmtree(self.folder)
+        # A process that waits for the lock may make it anew meanwhile, in which case the folder stays.
+        shutil.rmtree(self.folder, ignore_errors=True)
         self.release()
 
     def waiting(self) -> list[Path]:
@@ -149,7 +150,7 @@ class Outbox:
         self._lock.release(force=True)
 
     def _keep(self, write: Write) -> None:
-        with self._store.talking():
+        try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self.hold(SENT_WITHIN)
             if not (self.folder / SERVER).exists():
@@ -159,6 +160,10 @@ class Outbox:
             if write.file is not None:
                 _copy(write.file, entry.with_suffix(""))
             _put(entry, write.to_json())
+        except OSError as error:
+            raise TrackingError(
+                f"{self._store.label} does not answer, and {self.folder} can't be written to: {error.strerror}"
+            ) from None
 
     def _wait_longer(self) -> None:
         self._ask_at = time.monotonic() + self._pause
@@ -184,14 +189,17 @@ def waiting_runs() -> list[Pending]:
     found = []
     # Without a write, a process was killed before its first was whole, or after its last was sent.
     for folder in sorted({path.parent for path in pending_folder().glob("*/*.json")}):
-        server = (folder / SERVER).read_text(encoding="utf-8")
+        try:
+            server = (folder / SERVER).read_text(encoding="utf-8")
+        except FileNotFoundError:
+            continue  # another process has just sent it all
         found.append(Pending(folder.name, server, len(list(folder.glob("*.json")))))
     return found
 
 
 def waits(run_id: str) -> bool:
     """Whether something of a run waits on disk."""
-    return any(each.run_id == run_id for each in waiting_runs())
+    return any((pending_folder() / run_id).glob("*.json"))
 
 
 def send_at_once(store: Store) -> None:
@@ -204,7 +212,8 @@ def send_at_once(store: Store) -> None:
             continue
         outbox = Outbox(store, each.run_id)
         try:
-            outbox.flush(wait=0)
+            if not outbox.flush(wait=0):
+                return  # what it does not answer for one run, it would not for the next
         except TrackingError:
             continue
         finally:

@@ -156,15 +156,20 @@ def start_run(
 def sweep_dead_runs(store: Store) -> list[str]:
     """Close as FAILED the runs that processes of this machine left open when they died, and return their ids.
 
-    What waits of any run comes first, since that may be how it ended. Nothing is done about a run whose process may
-    still live: one on another machine, or in another container.
+    What waits of any run is sent first. Nothing is done about a run whose process may still live: one on another
+    machine, or in another container.
     """
     send_at_once(store)
-    return [run_id for run_id in running(store)[1] if not waits(run_id) and close_lost(store, run_id, "process died")]
+    return [run_id for run_id in running(store)[1] if close_lost(store, run_id, "process died")]
 
 
 def close_lost(store: Store, run_id: str, reason: str) -> bool:
-    """Close as FAILED a run that was found open and has nobody to close it; False where it was closed meanwhile."""
+    """Close as FAILED a run that was found open and has nobody to close it.
+
+    False where it was closed meanwhile, or where something of it waits on disk: its end may be in that.
+    """
+    if waits(run_id):
+        return False
     with store.talking():
         # Read again: it may have been closed properly since the search.
         if store.client.get_run(run_id).info.status != "RUNNING":

@@ -78,12 +78,14 @@ class Store:
 
     def _may_pass(self, error: Exception) -> bool:
         """Whether the server is away, slow or at fault itself, as any proxy before it says; or a database is locked."""
-        if not isinstance(error, MlflowException):
-            return False
-        if self.is_server:
+        if not self.is_server:
+            return "database is locked" in str(error)
+        if isinstance(error, MlflowException):
             code: int = error.get_http_status_code()  # type: ignore[no-untyped-call]
-            return code >= 500 or code == 429
-        return "database is locked" in str(error)
+        else:
+            # Of files, MLflow passes on what requests raises.
+            code = getattr(getattr(error, "response", None), "status_code", 0)
+        return code >= 500 or code == 429
 
     def experiment_id(self, study: str) -> str:
         """The MLflow experiment of a study, created where there is none yet.

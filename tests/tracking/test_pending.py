@@ -1,15 +1,20 @@
-"""Runs whose MLflow server is away: real servers, stopped, killed and started again."""
+"""Runs whose MLflow server is away: a real server behind a door that can be shut."""
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import signal
 import socket
+import socketserver
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -20,8 +25,10 @@ from promax.tracking import (
     Run,
     Store,
     TrackingError,
+    close_lost_runs,
     get_run,
     open_store,
+    pending,
     read_text,
     settle,
     start_run,
@@ -32,60 +39,135 @@ from promax.tracking import (
 )
 from promax.tracking.pending import pending_folder
 from promax.tracking.write import Write
+from promax.trial import SWEEP_TAG, TRIAL_TAG
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SECRET = "s3cret-canary"
+# What Cloudflare says of a server that is away; of the codes at which requests are repeated it is none.
+DOWN = b"HTTP/1.1 521 Web Server Is Down\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
+
+
+class Passing(socketserver.BaseRequestHandler):
+    """One connection from a client to the server behind the door."""
+
+    server: Door
+
+    def handle(self) -> None:
+        with socket.create_connection(("127.0.0.1", self.server.behind)) as inner:
+            self.server.passing += [self.request, inner]
+            threading.Thread(target=self._back, args=[inner], daemon=True).start()
+            with suppress(OSError):
+                passes = True
+                while said := self.request.recv(65536):
+                    if said.startswith(self.server.fails):
+                        self.request.sendall(DOWN)
+                        passes = False
+                    # What follows, as a file does its request, is for nobody.
+                    if passes:
+                        inner.sendall(said)
+
+    def _back(self, inner: socket.socket) -> None:
+        with suppress(OSError):
+            while said := inner.recv(65536):
+                self.request.sendall(said)
+
+
+class Door(socketserver.ThreadingTCPServer):
+    """Open, it passes on what is said; but requests that begin with one of `fails` it answers as a proxy does."""
+
+    allow_reuse_address = True
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self, port: int, behind: int) -> None:
+        super().__init__(("127.0.0.1", port), Passing)
+        self.behind = behind
+        self.passing: list[socket.socket] = []
+        self.fails: tuple[bytes, ...] = ()
+        threading.Thread(target=self.serve_forever, args=[0.05], daemon=True).start()
+
+    def shut(self) -> None:
+        self.shutdown()
+        self.server_close()
+        for each in self.passing:
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
 
 
 class Server:
-    """An MLflow server on the embedded store of a project, at one port for all its lives."""
+    """An MLflow server; shut, its address refuses, as when it was killed: but it need not start for seconds again.
+
+    Real kills are in experiments/faults.
+    """
 
     def __init__(self, store: Store) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = int(free.getsockname()[1])
-        self.command, self.environment = ui_command(store, "127.0.0.1", self.port)
+        self.store, self.port, self._inner = store, free_port(), free_port()
         self.address = f"http://ann:{SECRET}@127.0.0.1:{self.port}"
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
+        self.label = f"http://***@127.0.0.1:{self.port}"
+        command, environment = ui_command(store, "127.0.0.1", self._inner)
         quiet = subprocess.DEVNULL
-        # A group of its own: the server is a process with workers, and all of them stop.
-        self.process = subprocess.Popen(
-            self.command, env=self.environment, stdout=quiet, stderr=quiet, start_new_session=True
-        )
+        # A group of its own: the server is a process with workers, and a signal is for all of them.
+        self.process = subprocess.Popen(command, env=environment, stdout=quiet, stderr=quiet, start_new_session=True)
+        self.door: Door | None = None
         deadline = time.monotonic() + 60
         while not self._answers():
             assert self.process.poll() is None and time.monotonic() < deadline
             time.sleep(0.1)
 
-    def signal(self, number: signal.Signals) -> None:
-        assert self.process is not None
-        os.killpg(self.process.pid, number)
+    def open(self) -> None:
+        self.door = Door(self.port, self._inner)
 
-    def kill(self) -> None:
-        if self.process is not None:
-            self.signal(signal.SIGKILL)
-            self.process.wait()
-            self.process = None
+    def shut(self) -> None:
+        if self.door is not None:
+            self.door.shut()
+            self.door = None
+
+    def signal(self, number: signal.Signals) -> None:
+        os.killpg(self.process.pid, number)
 
     def _answers(self) -> bool:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self._inner}/health", timeout=5) as answer:
                 return bool(answer.status == 200)
         except OSError:
             return False
 
 
-@pytest.fixture
-def server(store: Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    # The user's own settings come before promax's ten seconds.
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "2")
-    made = Server(store)
-    made.start()
+@pytest.fixture(scope="module")
+def started(fresh_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    root = tmp_path_factory.mktemp("served")
+    (root / "mlruns").mkdir()
+    shutil.copy(fresh_database, root / "mlruns" / "mlflow.db")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PROMAX_ROOT", str(root))
+        made = Server(open_store())
     try:
         yield made
     finally:
-        made.kill()
+        made.signal(signal.SIGKILL)
+        made.process.wait()
+
+
+@pytest.fixture
+def server(started: Server, project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    # The user's own settings come before promax's ten seconds.
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    monkeypatch.setattr(pending, "ASK_AGAIN", (0.3, 60.0))
+    started.open()
+    yield started
+    started.signal(signal.SIGCONT)
+    started.shut()
+
+
+@pytest.fixture
+def store(server: Server) -> Store:
+    """The server's own database, asked behind its back."""
+    return server.store
 
 
 def log(run: Run, step: int) -> None:
@@ -119,22 +201,34 @@ def nothing_secret_in(folder: Path) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fault", ["killed", "stopped"])
+@pytest.mark.parametrize("fault", ["shut", "stopped", "521", "521 to files"])
 def test_what_is_logged_meanwhile_is_sent_once_in_order(
     store: Store, server: Server, caplog: pytest.LogCaptureFixture, fault: str
 ) -> None:
+    assert server.door is not None
     with start_run(open_store(server.address), "study", "name", {"a": 1}, {}) as run:
         log(run, 1)
-        server.kill() if fault == "killed" else server.signal(signal.SIGSTOP)
+        if fault == "shut":
+            server.shut()
+        elif fault == "stopped":
+            server.signal(signal.SIGSTOP)
+        else:
+            server.door.fails = (b"PUT",) if fault == "521 to files" else (b"GET", b"POST", b"PUT")
         began = time.monotonic()
         log(run, 2)
         log(run, 3)
         assert time.monotonic() - began < 20, "the run is not held up by the minutes for which MLflow would try"
-        assert [each.writes for each in waiting_runs()] == [4]
-        assert nothing_secret_in(pending_folder()) == 8, "4 writes, 2 texts, the server's name, the lock"
-        server.start() if fault == "killed" else server.signal(signal.SIGCONT)
+        kept = 3 if fault == "521 to files" else 4
+        assert [each.writes for each in waiting_runs()] == [kept]
+        assert nothing_secret_in(pending_folder()) == kept + 4, "the writes, 2 texts, the server's name, the lock"
+        if fault == "shut":
+            server.open()
+        elif fault == "stopped":
+            server.signal(signal.SIGCONT)
+        else:
+            server.door.fails = ()
         # Past the pause after which a server is asked again.
-        time.sleep(4.5)
+        time.sleep(1.5)
         log(run, 4)
         assert waiting_runs() == []
     assert steps(store, run) == [(1, 1.0), (2, 1 / 2), (3, 1 / 3), (4, 1 / 4)]
@@ -142,10 +236,9 @@ def test_what_is_logged_meanwhile_is_sent_once_in_order(
     assert (found.status, found.tags["last"], found.params) == ("FINISHED", "4", {"a": "1"})
     texts = [read_text(run.store, run.run_id, f"texts/{step}.txt") for step in (1, 2, 3, 4)]
     assert texts == ["step 1", "step 2", "step 3", "step 4"]
-    label = f"http://***@127.0.0.1:{server.port}"
     assert lines(caplog) == [
-        f"{label} does not answer: what run {run.run_id[:8]} logs is kept on disk until it does",
-        f"{label} is back: the 4 writes of run {run.run_id[:8]} that waited are sent",
+        f"{server.label} does not answer: what run {run.run_id[:8]} logs is kept on disk until it does",
+        f"{server.label} is back: the {kept} writes of run {run.run_id[:8]} that waited are sent",
     ]
 
 
@@ -155,9 +248,9 @@ def test_what_is_left_is_sent_by_sync(
 ) -> None:
     with start_run(open_store(server.address), "study", "name", {}, {}) as run:
         log(run, 1)
-        server.kill()
+        server.shut()
         log(run, 2)
-    label, short = f"http://***@127.0.0.1:{server.port}", run.run_id[:8]
+    label, short = server.label, run.run_id[:8]
     assert lines(caplog)[-1] == (
         f"run {short}: 3 writes wait on disk, as {label} does not answer; `promax sync` sends them"
     )
@@ -173,7 +266,7 @@ def test_what_is_left_is_sent_by_sync(
         f"3 writes of 1 run wait\nrun {short}: 0 of 3 sent to {label}; tracking.uri={label}: no server answers there\n"
     )
 
-    server.start()
+    server.open()
     assert sync("--uri", server.address) == 0
     assert capsys.readouterr().out == f"3 writes of 1 run wait\nrun {short}: 3 of 3 sent to {label}\n"
     assert steps(store, run) == [(1, 1.0), (2, 1 / 2)]
@@ -201,10 +294,10 @@ list(send_waiting(sys.argv[1:]))
 @pytest.mark.slow
 def test_a_sync_that_is_killed_is_done_again(store: Store, server: Server) -> None:
     with start_run(open_store(server.address), "study", "name", {}, {}) as run:
-        server.kill()
+        server.shut()
         for step in (1, 2, 3):
             log(run, step)
-    server.start()
+    server.open()
     died = subprocess.run([sys.executable, "-c", KILLED, server.address], cwd=REPOSITORY, check=False)
     assert died.returncode == -signal.SIGKILL
     assert [each.writes for each in waiting_runs()] == [6]
@@ -214,11 +307,33 @@ def test_a_sync_that_is_killed_is_done_again(store: Store, server: Server) -> No
 
 
 @pytest.mark.slow
+def test_what_the_server_refuses_stays_with_all_behind_it(
+    store: Store, server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run that was deleted meanwhile: sync says so each time, sends the others, and closes nothing."""
+    remote = open_store(server.address)
+    with start_run(remote, "study", "deleted", {}, {}) as deleted, start_run(remote, "study", "other", {}, {}) as other:
+        server.shut()
+        log(deleted, 1)
+        log(other, 1)
+    server.open()
+    store.client.delete_run(deleted.run_id)
+    assert sync("--uri", server.address) == 1
+    said = capsys.readouterr().out
+    assert "6 writes of 2 runs wait\n" in said
+    assert f"run {deleted.run_id[:8]}: 0 of 3 sent to {server.label}; {server.label}: " in said
+    assert f"run {other.run_id[:8]}: 3 of 3 sent to {server.label}\n" in said
+    assert [each.run_id for each in waiting_runs()] == [deleted.run_id]
+    assert get_run(store, other.run_id).status == "FINISHED"
+
+
+@pytest.mark.slow
 def test_the_run_of_a_dead_process_ends_as_it_said(store: Store, server: Server) -> None:
-    """Its last words wait on disk: whoever closes dead runs sends them first."""
+    """Its last words wait on disk: whoever closes dead runs, or a sweep's lost ones, sends them first."""
     code = (
         "import os, sys; from promax.tracking import *\n"
-        "with start_run(open_store(sys.argv[1]), 'study', 'name', {}, {}) as run:\n"
+        f"tags = {{{SWEEP_TAG!r}: 'sweep', {TRIAL_TAG!r}: '0'}}\n"
+        "with start_run(open_store(sys.argv[1]), 'lost', 'name', {}, tags) as run:\n"
         "    print(run.run_id, flush=True); sys.stdin.readline(); run.log_metrics({'a': 0.5})\n"
     )
     with subprocess.Popen(
@@ -226,11 +341,14 @@ def test_the_run_of_a_dead_process_ends_as_it_said(store: Store, server: Server)
     ) as process:
         assert process.stdout is not None
         run_id = process.stdout.readline().decode().strip()
-        server.kill()
+        server.shut()
         process.communicate(b"\n", timeout=60)
     assert [each.run_id for each in waiting_runs()] == [run_id]
-    server.start()
-    with start_run(open_store(server.address), "study", "next", {}, {}):
+    server.open()
+    # Its trial has ended, and its run is open on the server: that is no loss.
+    close_lost_runs(store, "lost", "sweep", lambda trial: True)
+    assert get_run(store, run_id).status == "RUNNING"
+    with start_run(open_store(server.address), "lost", "next", {}, {}):
         found = get_run(store, run_id)
     assert (found.status, found.metrics, "promax.reason" in found.tags) == ("FINISHED", {"a": 0.5}, False)
     assert waiting_runs() == []
@@ -243,16 +361,16 @@ def test_what_is_needed_next_is_waited_for(
     """A run is measured against its baseline, which may have ended while the server was away."""
     remote = open_store(server.address)
     with start_run(remote, "study", "baseline", {}, {}) as run:
-        server.kill()
+        server.shut()
         log(run, 1)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     with pytest.raises(TrackingError) as raised:
         settle(remote, run.run_id)
-    label, short = f"http://***@127.0.0.1:{server.port}", run.run_id[:8]
+    label, short = server.label, run.run_id[:8]
     assert str(raised.value) == (
         f"{label} has not come back; run {short} waits on disk. Once it is, the same command goes on"
     )
-    server.start()
+    server.open()
     settle(remote, run.run_id)
     assert lines(caplog)[-1] == f"{label} is back: the 3 writes of run {short} that waited are sent"
     assert (get_run(store, run.run_id).status, steps(store, run)) == ("FINISHED", [(1, 1.0)])
@@ -273,18 +391,38 @@ def test_a_process_killed_before_its_first_write_was_kept_leaves_no_run_open(sto
     ) as process:
         assert process.stdout is not None
         run_id = process.stdout.readline().decode().strip()
-        server.kill()
+        server.shut()
         process.communicate(b"\n", timeout=60)
     assert process.returncode == -signal.SIGKILL
     assert [path.name for path in pending_folder().iterdir()] == [run_id]
-    server.start()
+    server.open()
     assert sweep_dead_runs(open_store(server.address)) == [run_id]
     assert get_run(store, run_id).status == "FAILED"
 
 
+@pytest.mark.slow
+def test_a_disk_that_is_full_while_the_server_is_away(
+    server: Server, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then there is no place left for what a run logs: it ends, and says which two things failed."""
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(pending, "_to_disk", full)
+    with pytest.raises(TrackingError) as raised, start_run(open_store(server.address), "study", "name", {}, {}) as run:
+        server.shut()
+        log(run, 1)
+    folder = pending_folder() / run.run_id
+    assert str(raised.value) == (
+        f"{server.label} does not answer, and {folder} can't be written to: No space left on device"
+    )
+    assert lines(caplog)[-1] == f"run {run.run_id} could not be closed as FAILED: {raised.value}"
+    assert waiting_runs() == []
+
+
 def test_a_server_away_at_the_start_is_refused_at_once(project: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     began = time.monotonic()
     with pytest.raises(ValueError) as raised:
         open_store(f"http://ann:{SECRET}@127.0.0.1:{port}")
