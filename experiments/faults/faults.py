@@ -3,8 +3,8 @@
     python experiments/faults/faults.py [NAME ...]
 
 All faults, or those named as in `FAULTS` below. Everything happens under a scratch folder. Writes what each came to
-into record.json beside this file, over what stood there of it, and the table into README.md. Exit code 0: no run is left
-RUNNING, no metric lost or doubled, no partial model can be opened, no traceback was shown.
+into record.json beside this file, over what stood there of it, and the table into README.md. Exit code 0: no run is
+left RUNNING, no metric lost or doubled, no partial model can be opened, no traceback was shown.
 
 The clock is set by libfaketime (Debian's package of that name), found there or where LIBFAKETIME says.
 """
@@ -100,7 +100,7 @@ AWAY = {
 
 
 def between(scratch: Path, fault: str, asks: str) -> Count:
-    """The server is killed once the database says something of a baseline that is being made; it is back in a minute."""
+    """The server is killed once its database holds something of a baseline, and is back in a minute."""
     here = Project.make(scratch / fault, baseline=False)
     server = Server(here)
     server.start()

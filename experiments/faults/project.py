@@ -40,7 +40,7 @@ class Count:
     doubled: int = 0
     partial: int = 0
     tracebacks: int = 0
-    ended: dict[str, int] = field(default_factory=Counter)
+    ended: dict[str, int] = field(default_factory=dict)
     said: list[str] = field(default_factory=list)
 
     @property
