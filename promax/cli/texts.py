@@ -78,7 +78,8 @@ by its links in an export, by label 1 in a pair file. Texts are shown here and w
 SYNC_HELP = """\
 A run whose MLflow server stops answering goes on: what it logs is kept under mlruns/pending/, in order, and sent when
 the server is back. What was still there when the run ended is sent by this, once; Ctrl-C loses nothing of it.
-Credentials are not kept: a server that wants them is told from others by its address, as given here.
+Credentials are not kept: a server that wants them is told from others by its address, as given here. What a server
+refuses, like writes of a run that was deleted there, stays and is named; delete its folder to give it up.
 
   promax sync
   promax sync --uri https://ann:secret@mlflow.example.com

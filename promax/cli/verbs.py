@@ -50,7 +50,7 @@ def sync(options: argparse.Namespace) -> int:
 
     addresses = [options.uri, os.environ.get("MLFLOW_TRACKING_URI"), composed("config", Config, []).tracking.uri]
     waiting = waiting_runs()
-    runs = f"{len(waiting)} run{'s' if len(waiting) > 1 else ''}"
+    runs = f"{len(waiting)} run{'s' * (len(waiting) > 1)}"
     print(f"{sum(each.writes for each in waiting)} writes of {runs} wait" if waiting else "nothing waits")
     done = True
     for each in send_waiting([address for address in addresses if address]):
