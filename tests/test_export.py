@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Callable
@@ -294,6 +295,20 @@ def test_no_part_of_a_folder_can_be_opened_as_it_goes_into_the_record(mode: Mode
     place.write_bytes(content)
     whole = SentenceTransformer(str(part), device="cpu", local_files_only=True)
     assert np.abs(whole.encode(TEXTS) - trained_encoder.encode(TEXTS)).max() < 1e-5
+
+
+def test_a_full_disk_is_named_and_nothing_is_left(base: Path, tmp_path: Path) -> None:
+    """The system's own words; without them, a library's exception would be all there is."""
+    encoder = trained(base, lora=None)
+    former = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, former[1]))
+    try:
+        with pytest.raises(RuntimeError, match="File too large") as caught:
+            export.save(encoder, tmp_path / "out", "merged", "card")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, former)
+    assert str(caught.value).startswith(f"{tmp_path / 'out'}: not saved, since it can't be written: ")
+    assert list(tmp_path.iterdir()) == []
 
 
 def spoil(monkeypatch: pytest.MonkeyPatch, how: Callable[[Path], None]) -> None:
