@@ -310,7 +310,7 @@ def test_a_sync_that_is_killed_is_done_again(store: Store, server: Server) -> No
 def test_what_the_server_refuses_stays_with_all_behind_it(
     store: Store, server: Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A run that was deleted meanwhile: sync says so each time, sends the others, and closes nothing."""
+    """A run that was deleted meanwhile: sync says so each time, and sends the others."""
     remote = open_store(server.address)
     with start_run(remote, "study", "deleted", {}, {}) as deleted, start_run(remote, "study", "other", {}, {}) as other:
         server.shut()
