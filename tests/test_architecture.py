@@ -63,7 +63,7 @@ ROOMS = {
         *("confirm", "reproduce", "search", "doctor"),
     },
     # hydra_plugins/promax_sweeper
-    "plugin": {"config", "data", "process", "tracking", "trial"},
+    "plugin": {"config", "data", "files", "process", "tracking", "trial"},
 }
 
 # library -> the rooms that may import it.

@@ -32,6 +32,7 @@ def train(overrides: list[str]) -> int:
     A word @FILE stands for the overrides in that file, a YAML list as a sweep leaves it in best.yaml.
     """
     import hydra
+    from hydra.errors import HydraException
 
     overrides = [each for word in overrides for each in (_read(word) if word.startswith("@") else [word])]
 
@@ -55,6 +56,9 @@ def train(overrides: list[str]) -> int:
     except (ConfigError, SweepError):
         raise
     except Exception as error:
+        if isinstance(error, (OSError, RuntimeError)) and not isinstance(error, HydraException):
+            # Of a sweep at its work: composing raises neither.
+            raise
         raise explained(error, Config, overrides) from error
     return 0
 
