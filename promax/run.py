@@ -208,6 +208,8 @@ def _record(setting: _Setting, model: SentenceTransformer, baseline: RunInfo | N
     # A tuned run names its baseline; only a baseline is found by what it depends on.
     key = _baseline_key(setting) if baseline is None else None
     tags = journal.tags(cfg, splits, provenance, key, baseline) | dict(trial.tags if trial else {})
+    if cfg.optim.epochs > 0:
+        tags["promax.precision"] = packed.name_of(packed.resolve(cfg.precision, model.device))
     name, parent = run_name(cfg), trial.parent if trial else None
     with start_run(setting.store, cfg.study, name, flatten(cfg), tags, parent, pictures=setting.pictures) as record:
         if trial is not None:
@@ -262,8 +264,6 @@ def _train(
     cfg, train, dev = setting.cfg, setting.splits.train, setting.splits.dev
     assert train is not None and dev is not None, "a run that trains is given both sides"
     log_audit(record, cfg, setting.splits, setting.device, repeat=setting.trial is None)
-    # Before the first epoch: a run that ends early had the same choice made for it.
-    record.set_tags({"promax.precision": packed.name_of(packed.resolve(cfg.precision, model.device))})
     positive = positives(dev.labels, cfg.data.positive_from)
 
     def dev_score() -> dict[str, float]:
