@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from rich.console import Console
-
 from promax.config import Config, ConfigError
 from promax.promote.gate import Judgement, in_words, judge
 from promax.saved import config_of
@@ -44,19 +42,19 @@ def promote(reference: str, name: str | None, uri: str | None, *, dry_run: bool)
     name = name if name is not None else run.study
     champion = find_champion(store, name)
     if champion is not None and champion.run_id == run.run_id:
-        _say(f"run {run.run_id[:8]} is {name}@{CHAMPION} already, version {champion.version}; nothing to do")
+        print(f"run {run.run_id[:8]} is {name}@{CHAMPION} already, version {champion.version}; nothing to do")
         return True
     judgement = judge(store, run, cfg, champion)
     _tell(run, judgement, every=dry_run)
     if dry_run:
         outcome = f"would become {name}@{CHAMPION}" if judgement.passed else f"would not become {name}@{CHAMPION}"
-        _say(f"run {run.run_id[:8]} {outcome}; nothing was written")
+        print(f"run {run.run_id[:8]} {outcome}; nothing was written")
         return judgement.passed
     if not judgement.passed:
         reasons = "; ".join(each.text for each in judgement.findings if not each.passed)
         Run(store, run.run_id).set_tags({PROMOTION: f"{name}: refused: {reasons}"})
         standing = f"version {champion.version} stays" if champion is not None else "there is none"
-        _say(f"run {run.run_id[:8]} does not become {name}@{CHAMPION}: {standing}")
+        print(f"run {run.run_id[:8]} does not become {name}@{CHAMPION}: {standing}")
         return False
     version = _promoted(store, run, cfg, name, judgement)
     if find_champion(store, name) != champion:
@@ -65,8 +63,8 @@ def promote(reference: str, name: str | None, uri: str | None, *, dry_run: bool)
         )
     crown(store, name, version)
     Run(store, run.run_id).set_tags({PROMOTION: f"{name}: version {version}, {CHAMPION}"})
-    _say(f"run {run.run_id[:8]} is {name}@{CHAMPION} now, version {version}")
-    _say(f'open it: mlflow.sentence_transformers.load_model("models:/{name}@{CHAMPION}")')
+    print(f"run {run.run_id[:8]} is {name}@{CHAMPION} now, version {version}")
+    print(f'open it: mlflow.sentence_transformers.load_model("models:/{name}@{CHAMPION}")')
     return True
 
 
@@ -95,8 +93,4 @@ def _tell(run: RunInfo, judgement: Judgement, *, every: bool) -> None:
     """The findings, a line each; without `every` those alone that stand in the way, or the one that decided."""
     shown = judgement.findings if every or judgement.passed else [f for f in judgement.findings if not f.passed]
     for each in shown:
-        _say(f"{'yes' if each.passed else 'no '}  {run.run_id[:8]} {each.text}")
-
-
-def _say(text: str) -> None:
-    Console(highlight=False, markup=False).print(text, soft_wrap=True)
+        print(f"{'yes' if each.passed else 'no '}  {run.run_id[:8]} {each.text}")

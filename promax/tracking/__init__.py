@@ -2,8 +2,8 @@
 
 One thin layer over `mlflow.MlflowClient`, never the fluent API: no run is active by being the last
 one started, so parents, children and many workers need nothing special. `store` opens the record, `record`
-writes a run into it, `query` finds runs again, `sweep` keeps the run of a sweep, `registry` holds the promoted encoders,
-`health` says how the record stands.
+writes a run into it, `query` finds runs again, `sweep` keeps the run of a sweep, `registry` holds the promoted
+encoders, `health` says how the record stands.
 """
 
 from __future__ import annotations

@@ -68,9 +68,9 @@ def write_model(
     import mlflow.sentence_transformers
 
     signature = ModelSignature(
-        inputs=Schema([ColSpec("string")]),  # type: ignore[no-untyped-call]
-        outputs=Schema([TensorSpec(dtype("float32"), (-1, dimension))]),  # type: ignore[no-untyped-call]
-        params=ParamSchema([ParamSpec("normalize_embeddings", "boolean", True)]),  # type: ignore[no-untyped-call]
+        inputs=Schema([ColSpec("string")]),
+        outputs=Schema([TensorSpec(dtype("float32"), (-1, dimension))]),
+        params=ParamSchema([ParamSpec("normalize_embeddings", "boolean", True)]),
     )
     mlflow.sentence_transformers.save_model(
         encoder,
