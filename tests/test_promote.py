@@ -137,7 +137,7 @@ def test_the_champion_opens_as_the_runs_encoder(
 ) -> None:
     run = recorder.run(scored(2.0))
     code, said = outcome(capsys, run[:12])
-    assert code == 0
+    assert code == 0, said
     assert f"run {run[:8]} is promax@champion now, version 1" in said
     assert champion(recorder.store) == ("1", run)
     assert_opens(recorder.store.uri, saved[2])

@@ -98,9 +98,7 @@ def _tier(run: RunInfo, tiers: TiersConfig) -> Finding:
         asked = {"Spearman": bounds.spearman, "ROC-AUC": bounds.roc_auc}
         if rule := [f"{metric} {bound:g}" for metric, bound in asked.items() if bound is not None]:
             return Finding(False, f"reached no tier: test {had}; {name}, the lowest, asks for {' and '.join(rule)}")
-    return Finding(
-        False, f"reached no tier: test {had}; its config states no bounds (tiers.minimum.spearman and so on)"
-    )
+    return Finding(False, f"reached no tier: test {had}; its config bounds none (tiers.minimum.spearman)")
 
 
 def _diagnostic(run: RunInfo) -> Finding:

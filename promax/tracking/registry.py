@@ -108,7 +108,8 @@ def register(store: Store, run: RunInfo, name: str, folder: Path, tags: Mapping[
                 raise
         made = client.create_model_version(
             name,
-            f"models:/{model.model_id}",
+            # Not models:/ID, which MLflow looks up in the store that the process calls its own.
+            model.artifact_location,
             run.run_id,
             tags=dict(tags),
             description=description,
