@@ -133,7 +133,6 @@ def test_the_champion_opens_as_the_runs_encoder(
     recorder: Recorder,
     saved: tuple[ModelConfig, Path, NDArray[np.float32]],
     capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     run = recorder.run(scored(2.0))
     code, said = outcome(capsys, run[:12])
@@ -170,8 +169,8 @@ def assert_opens(uri: str, expected: NDArray[np.float32]) -> None:
         np.testing.assert_allclose(vectors, expected, atol=1e-5, rtol=0)
         loaded = mlflow.pyfunc.load_model("models:/promax@champion")
         np.testing.assert_allclose(loaded.predict(TEXTS), expected, atol=1e-5, rtol=0)
-        assert loaded.metadata.signature.outputs.to_dict()[0]["tensor-spec"]["shape"] == [-1, 384]
-        assert loaded.input_example == export.PROBES[:2]
+        assert loaded.metadata.signature.outputs.to_dict()[0]["tensor-spec"]["shape"] == (-1, 384)
+        assert list(loaded.input_example) == export.PROBES[:2]
     finally:
         mlflow.set_tracking_uri(before)
 
@@ -193,7 +192,7 @@ def test_only_a_better_run_takes_the_alias(recorder: Recorder, capsys: pytest.Ca
 
 
 def test_each_refusal_says_why(recorder: Recorder, capsys: pytest.CaptureFixture[str]) -> None:
-    # Spearman of 300 pairs half of which are equal: of the same scores twice, the difference is nought.
+    # The baseline's own scores: every resample's difference is nought.
     alike = recorder.run(scored(0.2))
     low = recorder.run(scored(2.0), tier="none")
     untested = recorder.run(scored(2.0), diagnosis=None)
