@@ -9,6 +9,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import numpy as np
@@ -21,6 +22,7 @@ from promax import export
 from promax.cli import main
 from promax.config import Config, DataConfig, EvalConfig, LoraConfig, ModelConfig, TierConfig, TiersConfig, to_yaml
 from promax.metrics import spearman
+from promax.promote import flow
 from promax.scores import ScoreTable
 from promax.tracking import BASELINE_RUN, DatasetRecord, Store, get_run, open_store, start_run, ui_command
 from promax.weights import model_id, weights_sha256
@@ -84,7 +86,7 @@ class Recorder:
         kind: str = "tuned",
         tier: str = "minimum",
         diagnosis: str | None = "passed",
-        digest: str = "f00d",
+        digest: str | None = "f00d",
         save: str = "adapter",
         tiers: TiersConfig = TIERS,
     ) -> str:
@@ -101,7 +103,8 @@ class Recorder:
         with start_run(self.store, "promax", "tiny", {}, tags) as run:
             run.log_text(to_yaml(cfg), "config.yaml")
             run.log_scores("test", table)
-            run.log_datasets([DatasetRecord("pairs", digest, "test", "local", "pairs.jsonl", {})])
+            if digest is not None:
+                run.log_datasets([DatasetRecord("pairs", digest, "test", "local", "pairs.jsonl", {})])
             run.log_metrics({"test/spearman": spearman(table.score, table.label)})
             if kind == "tuned" and save != "none":
                 run.log_artifact(self.folder, "model")
@@ -142,6 +145,10 @@ def test_the_champion_opens_as_the_runs_encoder(
     assert_opens(recorder.store.uri, saved[2])
     files = {path.suffix for path in (Path.cwd() / "mlruns" / "artifacts").rglob("*") if path.is_file()}
     assert ".safetensors" in files and not files & {".bin", ".pt", ".pkl"}
+    # Named and pinned, so MLflow had nothing to infer by opening the model elsewhere.
+    (requirements,) = Path("mlruns/artifacts").rglob("requirements.txt")
+    names = [line.split("==")[0] for line in requirements.read_text().splitlines()]
+    assert sorted(names) == ["mlflow", "numpy", "safetensors", "sentence-transformers", "torch", "transformers"]
     # Nothing that the model says of itself names a folder of this machine or a text that was trained on.
     said_of_itself = [path.read_text() for path in Path("mlruns/artifacts").rglob("MLmodel")]
     assert len(said_of_itself) == 1 and "promax-" not in said_of_itself[0]
@@ -198,6 +205,7 @@ def test_each_refusal_says_why(recorder: Recorder, capsys: pytest.CaptureFixture
     untested = recorder.run(scored(2.0), diagnosis=None)
     failed = recorder.run(scored(2.0), diagnosis="failed")
     elsewhere = recorder.run(scored(2.0), digest="beef")
+    nameless = recorder.run(scored(2.0), digest=None)
     shorter = recorder.run(scored(2.0, n=200))
     unbounded = recorder.run(scored(2.0), tier="none", tiers=TiersConfig())
     value = f"{spearman(scored(2.0).score, scored(2.0).label):.4f}"
@@ -209,6 +217,7 @@ def test_each_refusal_says_why(recorder: Recorder, capsys: pytest.CaptureFixture
         untested: "adversarial diagnostic not run; it must be passed",
         failed: "adversarial diagnostic failed; it must be passed",
         elsewhere: f"was tested on other pairs than {baseline}: beef and f00d; must be the same to be compared",
+        nameless: f"was tested on other pairs than {baseline}: none recorded and f00d; must be the same to be compared",
         shorter: f"was scored on other pairs than {baseline}: 200 and 300 pairs, with other ids or labels; "
         "must be the same",
         unbounded: f"reached no tier: test Spearman {value}; its config bounds none (tiers.minimum.spearman)",
@@ -233,6 +242,46 @@ def test_a_dry_run_shows_every_finding_and_writes_nothing(
     assert (code, said.splitlines()[-1]) == (0, f"run {good[:8]} would become promax@champion; nothing was written")
     assert champion(recorder.store) is None
     assert "promax.promotion" not in get_run(recorder.store, run).tags
+
+
+def test_a_registration_that_breaks_off_leaves_no_version(
+    recorder: Recorder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = recorder.run(scored(2.0))
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(mlflow.MlflowClient, "log_model_artifacts", full)
+        assert outcome(capsys, run)[0] != 0
+    assert champion(recorder.store) is None
+    experiment = recorder.store.experiment_id("promax")
+    (half,) = recorder.store.client.search_logged_models([experiment])
+    assert half.status == "FAILED"
+    assert outcome(capsys, run)[0] == 0
+    assert champion(recorder.store) == ("1", run)
+
+
+def test_an_alias_that_moved_meanwhile_stays(
+    recorder: Recorder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = recorder.run(scored(1.0)), recorder.run(scored(2.0))
+    assert outcome(capsys, first)[0] == 0
+    real = flow.register
+
+    def overtaken(*arguments: Any) -> str:
+        version = real(*arguments)
+        recorder.store.client.set_registered_model_alias("promax", "champion", version)
+        return version
+
+    monkeypatch.setattr(flow, "register", overtaken)
+    code, said = outcome(capsys, second)
+    assert code == 2
+    assert said.endswith(
+        f"promax: promax@champion: moved while run {second[:8]} was registered as version 2; promote it again\n"
+    )
+    assert "promax.promotion" not in get_run(recorder.store, second).tags
 
 
 def test_what_cannot_be_promoted(recorder: Recorder, capsys: pytest.CaptureFixture[str]) -> None:

@@ -49,8 +49,9 @@ def judge(store: Store, run: RunInfo, cfg: Config, champion: Champion | None) ->
 
 def _compare(store: Store, run: RunInfo, cfg: Config, rival: RunInfo, name: str) -> tuple[Difference | None, Finding]:
     ours, theirs = (_test_digest(store, each) for each in (run, rival))
-    if ours != theirs:
-        text = f"was tested on other pairs than {name}: {ours} and {theirs}; must be the same to be compared"
+    if ours is None or ours != theirs:
+        digests = f"{ours or 'none recorded'} and {theirs or 'none recorded'}"
+        text = f"was tested on other pairs than {name}: {digests}; must be the same to be compared"
         return None, Finding(False, text)
     tables = (read_scores(store, rival.run_id, "test"), read_scores(store, run.run_id, "test"))
     try:
@@ -65,8 +66,8 @@ def _compare(store: Store, run: RunInfo, cfg: Config, rival: RunInfo, name: str)
     return found["spearman"], _beaten(found["spearman"], name)
 
 
-def _test_digest(store: Store, run: RunInfo) -> str:
-    return next((each.digest for each in read_datasets(store, run.run_id) if each.context == "test"), "none recorded")
+def _test_digest(store: Store, run: RunInfo) -> str | None:
+    return next((each.digest for each in read_datasets(store, run.run_id) if each.context == "test"), None)
 
 
 def _beaten(difference: Difference, name: str) -> Finding:
