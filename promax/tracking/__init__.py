@@ -2,7 +2,8 @@
 
 One thin layer over `mlflow.MlflowClient`, never the fluent API: no run is active by being the last
 one started, so parents, children and many workers need nothing special. `store` opens the record, `record`
-writes a run into it, `query` finds runs again, `sweep` keeps the run of a sweep, `health` says how the record stands.
+writes a run into it, `query` finds runs again, `sweep` keeps the run of a sweep, `registry` holds the promoted
+encoders, `health` says how the record stands.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from promax.tracking.query import (
     runs_of,
 )
 from promax.tracking.record import REASON_TAG, Run, running, start_run, sweep_dead_runs
+from promax.tracking.registry import CHAMPION, Champion, crown, find_champion, register, write_model
 from promax.tracking.store import Store, TrackingError, mask, open_store, serve_ui, ui_command
 from promax.tracking.sweep import close_lost_runs, close_sweep, find_sweep, finished_run, open_sweep
 
@@ -44,9 +46,11 @@ logging.getLogger("mlflow").setLevel(logging.CRITICAL)
 __all__ = [
     "BASELINE_KEY",
     "BASELINE_RUN",
+    "CHAMPION",
     "KIND_TAG",
     "REASON_TAG",
     "REPRODUCTION",
+    "Champion",
     "DatasetRecord",
     "Health",
     "Run",
@@ -57,10 +61,12 @@ __all__ = [
     "artifacts_in",
     "close_lost_runs",
     "close_sweep",
+    "crown",
     "curves",
     "examine",
     "fetch_folder",
     "find_baseline",
+    "find_champion",
     "find_sweep",
     "finished_run",
     "get_run",
@@ -71,6 +77,7 @@ __all__ = [
     "read_datasets",
     "read_scores",
     "read_text",
+    "register",
     "running",
     "runs_of",
     "serve_ui",
@@ -79,4 +86,5 @@ __all__ = [
     "sweep_dead_runs",
     "termination_raises",
     "ui_command",
+    "write_model",
 ]
