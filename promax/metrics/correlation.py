@@ -123,7 +123,7 @@ def _above(level: NDArray[np.intp], values: NDArray[np.float64]) -> NDArray[np.f
 def _correlations(
     scores: NDArray[np.float64], labels: NDArray[np.float64], weights: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """The correlation under each row of `weights` (r, n); scores and labels are (n,) or, a row of their own each, (r, n)."""
+    """The correlation under each row of `weights` (r, n); scores and labels are (n,), or (r, n): one row each."""
     if not weights.any(axis=-1).all():
         raise UndefinedMetric("no pairs: every weight is 0")
     x, y = _standardised(scores, weights, "scores"), _standardised(labels, weights, "labels")
