@@ -60,6 +60,12 @@ def sync(options: argparse.Namespace) -> int:
     return 0 if done else 1
 
 
+def promote(options: argparse.Namespace) -> int:
+    from promax.promote import promote
+
+    return 0 if promote(options.run, options.name, options.uri, dry_run=options.dry_run) else 1
+
+
 def ui(options: argparse.Namespace) -> int:
     from promax.tracking import open_store, serve_ui
 

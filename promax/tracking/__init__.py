@@ -2,8 +2,9 @@
 
 One thin layer over `mlflow.MlflowClient`, never the fluent API: no run is active by being the last
 one started, so parents, children and many workers need nothing special. `store` opens the record, `record`
-writes a run into it, `query` finds runs again, `sweep` keeps the run of a sweep, `pending`
-keeps what a server that is away is to be told and `sync` tells it later, `health` says how the record stands.
+writes a run into it, `query` finds runs again, `sweep` keeps the run of a sweep, `registry` holds the promoted
+encoders, `pending` keeps what a server that is away is to be told and `sync` tells it later, `health` says how the
+record stands.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from promax.tracking.query import (
     runs_of,
 )
 from promax.tracking.record import REASON_TAG, Run, running, start_run, sweep_dead_runs
+from promax.tracking.registry import CHAMPION, Champion, crown, find_champion, register, write_model
 from promax.tracking.store import Store, TrackingError, mask, open_store, serve_ui, ui_command
 from promax.tracking.sweep import close_lost_runs, find_sweep, finished_run, open_sweep
 from promax.tracking.sync import send_waiting
@@ -51,9 +53,11 @@ logging.getLogger("urllib3").setLevel(logging.ERROR)
 __all__ = [
     "BASELINE_KEY",
     "BASELINE_RUN",
+    "CHAMPION",
     "KIND_TAG",
     "REASON_TAG",
     "REPRODUCTION",
+    "Champion",
     "DatasetRecord",
     "Health",
     "Run",
@@ -63,10 +67,12 @@ __all__ = [
     "TrackingError",
     "artifacts_in",
     "close_lost_runs",
+    "crown",
     "curves",
     "examine",
     "fetch_folder",
     "find_baseline",
+    "find_champion",
     "find_sweep",
     "finished_run",
     "finished_scores",
@@ -79,6 +85,7 @@ __all__ = [
     "read_datasets",
     "read_scores",
     "read_text",
+    "register",
     "running",
     "runs_of",
     "send_at_once",
@@ -92,4 +99,5 @@ __all__ = [
     "ui_command",
     "waiting_runs",
     "waits",
+    "write_model",
 ]
