@@ -261,7 +261,7 @@ def _record(setting: _Setting, model: SentenceTransformer, baseline: RunInfo | N
     return RunResult(record.run_id, baseline.run_id if baseline else None, dev, test, report)
 
 
-def _tags(setting: _Setting, model: SentenceTransformer, baseline: RunInfo | None) -> dict[str, str]:
+def _tags(setting: _Setting, model: SentenceTransformer, baseline: RunInfo | None) -> dict[str, object]:
     """All that a run is tagged with from its start."""
     cfg, trial = setting.cfg, setting.trial
     # A tuned run names its baseline; only a baseline is found by what it depends on.
