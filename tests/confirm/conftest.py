@@ -22,7 +22,6 @@ from promax.tracking import (
     Run,
     RunInfo,
     Store,
-    close_sweep,
     open_store,
     open_sweep,
     start_run,
@@ -192,7 +191,7 @@ class Planted:
                 elsewhere = transfer[setting] if transfer else None
                 runs.append(self.run(cfg, setting, seed, shifted, baseline, elsewhere, parent))
         if parent is not None:
-            close_sweep(parent, "FINISHED")
+            parent.end("FINISHED")
         return runs
 
     def baseline(self, cfg: Config, auc: float, transfer: float | None = None) -> str:
