@@ -2,7 +2,8 @@
 
 One thin layer over `mlflow.MlflowClient`, never the fluent API: no run is active by being the last
 one started, so parents, children and many workers need nothing special. `store` opens the record, `record`
-writes a run into it, `query` finds runs again, `sweep` keeps the run of a sweep, `health` says how the record stands.
+writes a run into it, `query` finds runs again, `sweep` keeps the run of a sweep, `health` says how the record stands,
+`view` how the MLflow UI shows it.
 """
 
 from __future__ import annotations
@@ -37,8 +38,9 @@ from promax.tracking.query import (
     runs_of,
 )
 from promax.tracking.record import REASON_TAG, Run, running, start_run, sweep_dead_runs
-from promax.tracking.store import Store, TrackingError, mask, open_store, serve_ui, ui_command
+from promax.tracking.store import HOST, PORT, Store, TrackingError, mask, open_store, serve_ui, ui_address, ui_command
 from promax.tracking.sweep import close_lost_runs, close_sweep, find_sweep, finished_run, open_sweep
+from promax.tracking.view import DESCRIPTION_TAG, compare_link, run_link, study_link
 
 # What MLflow logs as an error it also raises, and its copy shows SQL with its values.
 logging.getLogger("mlflow").setLevel(logging.CRITICAL)
@@ -46,7 +48,10 @@ logging.getLogger("mlflow").setLevel(logging.CRITICAL)
 __all__ = [
     "BASELINE_KEY",
     "BASELINE_RUN",
+    "DESCRIPTION_TAG",
+    "HOST",
     "KIND_TAG",
+    "PORT",
     "REASON_TAG",
     "REPRODUCTION",
     "DatasetRecord",
@@ -59,6 +64,7 @@ __all__ = [
     "artifacts_in",
     "close_lost_runs",
     "close_sweep",
+    "compare_link",
     "curves",
     "data_sources",
     "examine",
@@ -75,12 +81,15 @@ __all__ = [
     "read_history",
     "read_scores",
     "read_text",
+    "run_link",
     "running",
     "runs_of",
     "serve_ui",
     "start_run",
     "status_and_reason",
+    "study_link",
     "sweep_dead_runs",
     "termination_raises",
+    "ui_address",
     "ui_command",
 ]
