@@ -74,8 +74,8 @@ def compare_link(experiment_id: str, run_ids: Sequence[str]) -> str:
 
 def _description(study: str, experiment_id: str) -> str:
     return (
-        f"Study **{study}**: [its runs beside the baseline]({study_link('', experiment_id)[1:]}), the best on dev first."
-        f" The same in a terminal: `promax compare --study {study}`\n\n"
+        f"Study **{study}**: [its runs beside the baseline]({study_link('', experiment_id)[1:]}), the best on dev "
+        f"first. The same in a terminal: `promax compare --study {study}`\n\n"
         "- `delta/...` is a run's metric on test less that of its un-tuned baseline, pair by pair; `..._low` and "
         "`..._high` are the ends of the interval.\n"
         "- `promax.verdict` says *better* or *worse* only where that interval is clear of zero: on this test set, for "
