@@ -1,7 +1,7 @@
 """The stores that the UI is measured and photographed on. See README.md.
 
     python experiments/ui/make_store.py study ROOT           25 runs, trained: a baseline and a grid of 24
-    python experiments/ui/make_store.py many ROOT [--runs]   a sweep of 2,000 runs of 12 epochs, recorded and not trained
+    python experiments/ui/make_store.py many ROOT [--runs]   a sweep of 2,000 runs of 12 epochs, recorded, not trained
 
 ROOT is a project root of its own. `many` takes the newest run of the study in ROOT for its model: as many parameters,
 tags, datasets and metrics as that, written by the functions that a run writes with, in the same number of transactions.

@@ -169,7 +169,7 @@ def _description(standing: Standing, found: list[str], best_run: str) -> str:
     words = "\n".join(f"- {line}" for line in found)
     return (
         f"A sweep of {standing.settled} trials, chosen among on dev: {counts}\n\n{words}\n\n"
-        f"[The best trial's run]({best_run}). Its settings again: `promax train @best.yaml`, a file among the artifacts; "
+        f"[The best trial's run]({best_run}). Its settings again: `promax train @best.yaml`, one of its artifacts; "
         "all trials are drawn in study.html there"
     )
 
