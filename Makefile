@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test fast lint types ui bench clean
+.PHONY: demo test fast lint types audit ui bench clean
 .DEFAULT_GOAL := demo
 
 $(VENV)/.installed: setup.cfg constraints.txt
@@ -33,6 +33,10 @@ lint: $(VENV)/.installed
 
 types: $(VENV)/.installed
 	$(BIN)/mypy
+
+# Known vulnerabilities in the pinned versions; says so in a line where the service doesn't answer.
+audit: $(VENV)/.installed
+	.ci/audit $(BIN)/pip-audit
 
 ui: $(VENV)/.installed
 	$(BIN)/promax ui

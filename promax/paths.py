@@ -24,6 +24,8 @@ def checkout() -> Path | None:
 
 
 def conf_dir() -> Path:
-    """The folder of YAML configs: the project's own, else the copy installed with the package."""
-    own = project_root() / "conf"
-    return own if (own / "config.yaml").is_file() else Path(sys.prefix) / "share" / "promax" / "conf"
+    """The folder of YAML configs: the project's own, else the checkout's, else the copy installed with the package."""
+    for folder in (project_root(), checkout()):
+        if folder is not None and (folder / "conf" / "config.yaml").is_file():
+            return folder / "conf"
+    return Path(sys.prefix) / "share" / "promax" / "conf"

@@ -275,7 +275,8 @@ def _train(
         if setting.trial is not None:
             setting.trial.report({f"dev/{name}": value for name, value in epoch.dev.items()}, epoch.epoch)
 
-    label = f"trial {setting.trial.tags.get(TRIAL_TAG)}" if setting.trial is not None else None
+    number = setting.trial.tags.get(TRIAL_TAG) if setting.trial is not None else None
+    label = f"trial {number}" if number is not None else None
     report = fit(model, train, cfg.optim, cfg.engine, cfg.seed, dev_score, on_epoch, cfg.precision, label)
     journal.log_fit(record, report, cfg.optim.select_by, baseline)
     return report

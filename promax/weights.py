@@ -152,7 +152,8 @@ def _hub_folder(cfg: ModelConfig) -> Path:
 
 
 def _check_files(cfg: ModelConfig, folder: Path) -> None:
-    if (folder / "adapter_config.json").exists():
+    # In a later module too: there it would name a base of its own, whose weights no hash here is about.
+    if next(folder.rglob("adapter_config.json"), None):
         raise ConfigError(
             f"model.path={cfg.path}: holds a LoRA adapter, not a whole encoder\n"
             "start from its base model, or from a folder saved with save=merged"

@@ -44,6 +44,22 @@ def fresh_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root / "mlruns" / "mlflow.db"
 
 
+@pytest.fixture(name="outcome")
+def _outcome(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Runs `promax` with the words it is given; the exit code, and what was printed on stdout and on stderr."""
+
+    def outcome(*words: str) -> tuple[int, str, str]:
+        from promax.cli import main
+
+        with pytest.raises(SystemExit) as ended:
+            main(words)
+        printed = capsys.readouterr()
+        assert isinstance(ended.value.code, int)
+        return ended.value.code, printed.out, printed.err
+
+    return outcome
+
+
 _SEARCHED = re.compile(r"=(choice|range|interval|tag)\(")
 
 

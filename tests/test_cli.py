@@ -5,20 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from promax.cli import main
-
-
-def outcome(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    with pytest.raises(SystemExit) as ended:
-        main(arguments)
-    printed = capsys.readouterr()
-    code = ended.value.code
-    assert isinstance(code, int)
-    return code, printed.out, printed.err
+import promax
+from promax.paths import conf_dir
 
 
 @pytest.mark.parametrize(
@@ -53,20 +46,20 @@ def outcome(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, s
     ],
 )
 def test_a_wrong_request_is_refused_in_a_line_or_two(
-    project: Path, capsys: pytest.CaptureFixture[str], overrides: list[str], text: str
+    project: Path, outcome: Callable[..., tuple[int, str, str]], overrides: list[str], text: str
 ) -> None:
-    code, out, err = outcome(capsys, "train", *overrides)
+    code, out, err = outcome("train", *overrides)
     assert code == 2
     assert err.startswith(text)
     assert len(err.splitlines()) <= 2
     assert out == ""
 
 
-def test_a_wrong_key_in_a_users_yaml_is_refused(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_key_in_a_users_yaml_is_refused(project: Path, outcome: Callable[..., tuple[int, str, str]]) -> None:
     folder = project / "own" / "optim"
     folder.mkdir(parents=True)
     (folder / "mine.yaml").write_text("lr: 1e-4\nepoch: 3\n")
-    code, _, err = outcome(capsys, "train", "--config-dir", str(project / "own"), "optim=mine")
+    code, _, err = outcome("train", "--config-dir", str(project / "own"), "optim=mine")
     assert code == 2
     assert err.startswith("promax: optim.epoch: unknown key, did you mean optim.epochs?")
 
@@ -86,24 +79,65 @@ def test_a_refusal_takes_under_two_seconds_and_imports_no_torch(project: Path) -
     assert time.perf_counter() - started < 2.0
 
 
-def test_the_composed_config_can_be_printed(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code, out, _ = outcome(capsys, "train", "--cfg", "job", "optim=before_fix")
+def test_the_composed_config_can_be_printed(project: Path, outcome: Callable[..., tuple[int, str, str]]) -> None:
+    code, out, _ = outcome("train", "--cfg", "job", "optim=before_fix")
     assert code == 0
     assert "lr: 2.0e-05" in out
 
 
-def test_an_unknown_verb_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    code, _, err = outcome(capsys, "trian")
+def test_an_unknown_verb_is_refused(outcome: Callable[..., tuple[int, str, str]]) -> None:
+    code, _, err = outcome("trian")
     assert code == 2
     assert "train" in err
 
 
-def test_help_lists_what_conf_holds(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_lists_what_conf_holds(project: Path, outcome: Callable[..., tuple[int, str, str]]) -> None:
     """A checkout's own conf/, whatever is added to it."""
     (project / "conf").unlink()
     for name in ("config", "model/mine", "model/other", "optim/slow"):
         (project / "conf" / f"{name}.yaml").parent.mkdir(parents=True, exist_ok=True)
         (project / "conf" / f"{name}.yaml").touch()
-    code, out, _ = outcome(capsys, "train", "--help")
+    code, out, _ = outcome("train", "--help")
     assert code == 0
     assert f"Groups, from {project / 'conf'}:\n  model: mine other\n  optim: slow\n" in out
+
+
+def test_a_reader_that_has_seen_enough_is_no_failure() -> None:
+    """As `promax doctor | head -1` is: the verb writes into a pipe whose other end is closed."""
+    code = (
+        "import sys; from promax import cli\n"
+        "cli._dispatch = lambda words: print('a line', flush=True) or 0\n"
+        "sys.stdin.readline(); cli.main(['doctor'])"
+    )
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", code], text=True, **pipes) as process:
+        assert process.stdin and process.stdout and process.stderr
+        process.stdout.close()
+        process.stdin.write("go\n")
+        process.stdin.close()
+        assert (process.wait(timeout=60), process.stderr.read()) == (141, "")
+
+
+def test_a_root_without_configs_takes_those_of_the_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROMAX_ROOT", str(tmp_path))
+    assert conf_dir() == Path(promax.__file__).parents[1] / "conf"
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "config.yaml").touch()
+    assert conf_dir() == tmp_path / "conf"
+
+
+@pytest.mark.parametrize(
+    "words", [["--config-dir", "own", "data=evil"], ["@own/data/evil.yaml"]], ids=["conf", "@file"]
+)
+def test_a_tag_in_yaml_calls_nothing(
+    words: list[str], project: Path, outcome: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such tags make PyYAML's full loader call what they name."""
+    monkeypatch.chdir(project)
+    (project / "own" / "data").mkdir(parents=True)
+    tag = f'!!python/object/apply:os.mkdir ["{project}/called"]'
+    (project / "own" / "data" / "evil.yaml").write_text(f"name: {tag}\n")
+    code, _, err = outcome("train", *words)
+    assert code in (2, 3)
+    assert not (project / "called").exists()
+    assert len(err.splitlines()) <= 2

@@ -185,3 +185,15 @@ def test_flatten_holds_every_leaf_once() -> None:
     # Counted by hand from the schema: 6 top keys, 19 + 8 + 5 of data, 6 + 5 of model, 13 of optim, 4 + 3 of eval, 16 of
     # tiers, 2 of tracking, and the rule, which is null here.
     assert len(flat) == 6 + 32 + 11 + 13 + 7 + 16 + 2 + 1
+
+
+@pytest.mark.parametrize("word", ["${oc.env:PASSED}", "a-${oc.env:PASSED,x}", "${oc.${tracking.uri}:PASSED}"])
+def test_a_config_takes_nothing_from_the_environment(word: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it takes would be logged; elsewhere, as in Hydra's own settings, the resolver works as ever."""
+    monkeypatch.setenv("PASSED", "a-secret")
+    with pytest.raises(ConfigError) as refused:
+        build(OmegaConf.create({"study": word, "tracking": {"uri": "env"}}), Config)
+    assert str(refused.value) == (
+        "study: ${oc.env:PASSED}: environment variables stay out of the record; write the value itself"
+    )
+    assert OmegaConf.create({"mine": "${oc.env:PASSED}"}).mine == "a-secret"

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from promax import paths
 from promax.cli import main
 from promax.config import ConfigError, ModelConfig
 from promax.doctor import flow, installation, machine, record
@@ -119,8 +120,10 @@ def test_promax_itself_not_installed(project: Path, quick: None, monkeypatch: py
 
 
 def test_no_configs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Installed without a checkout, whose configs would be taken."""
     monkeypatch.setenv("PROMAX_ROOT", str(tmp_path))
     monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    monkeypatch.setattr(paths, "checkout", lambda: None)
     assert only(installation.configs()) == Check(
         "problem",
         "conf",

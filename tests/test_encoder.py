@@ -462,3 +462,21 @@ def test_embeddings_that_are_not_finite_are_an_error() -> None:
     with pytest.raises(RuntimeError) as caught:
         encoders.embed(encoder, TEXTS, 1)
     assert str(caught.value) == "1 of 3 embeddings are not finite; the training diverged"
+
+
+@pytest.mark.parametrize("named", ["modules.json", "config.json"])
+def test_code_in_a_model_folder_is_never_run(named: str, tmp_path: Path) -> None:
+    """A module class, or an architecture, of the folder's own: its code would leave a file behind."""
+    folder, left = tmp_path / "model", tmp_path / "run"
+    shutil.copytree(weights.locate(ModelConfig()), folder)
+    (folder / "own.py").write_text(f"open({str(left)!r}, 'w').close()\nclass Own: pass\n", encoding="utf-8")
+    path = folder / named
+    held = json.loads(path.read_text(encoding="utf-8"))
+    if named == "modules.json":
+        held.append({"idx": 3, "name": "3", "path": "", "type": "own.Own"})
+    else:
+        held |= {"model_type": "own", "auto_map": {"AutoConfig": "own.Own", "AutoModel": "own.Own"}}
+    path.write_text(json.dumps(held), encoding="utf-8")
+    with pytest.raises(ConfigError, match="can't be opened as a sentence encoder"):
+        encoders.load(ModelConfig(path=str(folder)), "cpu", seed=0)
+    assert not left.exists()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,14 +35,6 @@ from promax.weights import locate
 CANARY = "qxjzv-canary"
 EXPORT = ExportConfig()
 QUICK = ["device=cpu", "model.max_seq_length=32", "optim.epochs=1", "optim.lr=1e-3", "eval.bootstrap=100"]
-
-
-def outcome(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    with pytest.raises(SystemExit) as ended:
-        main(arguments)
-    printed = capsys.readouterr()
-    assert isinstance(ended.value.code, int)
-    return ended.value.code, printed.out, printed.err
 
 
 @pytest.fixture(scope="module")
@@ -113,14 +105,14 @@ def test_both_rankings_are_the_librarys(saved: str, root: Path, request: pytest.
 
 
 def test_a_ticket_is_not_found_for_itself_and_its_duplicates_are_marked(
-    root: Path, adapter: RunInfo, capsys: pytest.CaptureFixture[str]
+    root: Path, adapter: RunInfo, outcome: Callable[..., tuple[int, str, str]]
 ) -> None:
     tickets = read_tickets(root / "incident.csv", EXPORT, ColumnsConfig(), None)
     row = next(row for row in range(60) if tickets.duplicates(row).any())
     known = {tickets.id[each] for each in np.flatnonzero(tickets.duplicates(row))}
     query = tickets.id[row]
     words = ("search", query, "--run", adapter.run_id, "--tickets", str(root / "incident.csv"), "--top", "59")
-    code, out, err = outcome(capsys, *words)
+    code, out, err = outcome(*words)
     assert (code, err) == (0, "")
     lines = out.splitlines()
     assert lines[0].startswith(f"query: {query} ")
@@ -250,14 +242,18 @@ def with_canary(root: Path) -> list[str]:
 
 
 def test_no_text_is_written(
-    root: Path, adapter: RunInfo, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    root: Path,
+    adapter: RunInfo,
+    tmp_path: Path,
+    outcome: Callable[..., tuple[int, str, str]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     rows = [{"number": f"T{n}", "short_description": f"{CANARY} printer {n}", "category": CANARY} for n in range(5)]
     (tmp_path / "export.json").write_text(json.dumps(rows))
     before = {path.relative_to(root) for path in root.rglob("*")}
     for query in (f"where is the {CANARY}", "T1"):
         words = ("search", query, "--run", adapter.run_id, "--tickets", str(tmp_path / "export.json"))
-        code, out, err = outcome(capsys, *words)
+        code, out, err = outcome(*words)
         assert code == 0
         assert out.count(CANARY) >= 8, "nothing to leak"
         assert CANARY not in err
@@ -275,7 +271,7 @@ def test_no_text_is_written(
 
 
 def test_no_error_quotes_a_text(
-    root: Path, adapter: RunInfo, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    root: Path, adapter: RunInfo, tmp_path: Path, outcome: Callable[..., tuple[int, str, str]]
 ) -> None:
     (tmp_path / "broken.csv").write_text(f'number,short_description\n1,{CANARY}\n2,"{CANARY}\n')
     (tmp_path / "wide.csv").write_text(f"number,short_description\n1,{CANARY},{CANARY}\n")
@@ -291,7 +287,7 @@ def test_no_error_quotes_a_text(
         [CANARY, *run, "--tickets", str(root / "incident.csv"), "--top", "0"],
     ]
     for request in requests:
-        code, out, err = outcome(capsys, "search", *request)
+        code, out, err = outcome("search", *request)
         assert code == 2, request
         assert CANARY not in out + err, request
         assert len(err.splitlines()) <= 2
@@ -417,8 +413,8 @@ def hits(found: Found) -> list[Hit]:
     ],
 )
 def test_a_wrong_request_is_refused(
-    words: tuple[str, ...], text: str, root: Path, capsys: pytest.CaptureFixture[str]
+    words: tuple[str, ...], text: str, root: Path, outcome: Callable[..., tuple[int, str, str]]
 ) -> None:
-    code, out, err = outcome(capsys, "search", "--run", "3f2a", *words)
+    code, out, err = outcome("search", "--run", "3f2a", *words)
     assert (code, out) == (2, "")
     assert err.startswith(f"promax: {text}")

@@ -189,6 +189,12 @@ def test_an_adapter_is_no_base(tmp_path: Path) -> None:
     )
 
 
+def test_an_adapter_in_a_later_module_is_no_base(tmp_path: Path) -> None:
+    """Its own base would be opened beside the weights whose hash was verified."""
+    write_model(tmp_path, "config.json", "model.safetensors", "0_Transformer/adapter_config.json")
+    assert refused(ModelConfig(path=str(tmp_path))).startswith(f"model.path={tmp_path}: holds a LoRA adapter")
+
+
 @pytest.mark.parametrize(
     ("names", "reason"),
     [(("README.md",), "holds no model (no config.json)"), (("config.json",), "holds no model.safetensors")],

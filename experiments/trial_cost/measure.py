@@ -42,7 +42,6 @@ PARTS = {
     ],
     "the study": [
         *(f"hydra_plugins.promax_sweeper._study:Study.{name}" for name in ("take", "complete", "prune")),
-        "hydra_plugins.promax_sweeper._worker:progress",
     ],
     "composing": ["hydra_plugins.promax_sweeper._running:Job.run"],
 }
@@ -97,14 +96,13 @@ def patch(clock: Clock) -> None:
             owner = functools.reduce(getattr, outer, importlib.import_module(module))
             setattr(owner, name, clock.timed(part, getattr(owner, name)))
     worker = importlib.import_module("hydra_plugins.promax_sweeper._worker")
-    progress = worker.progress
+    settle = worker._settle
 
-    def and_lap(*given: Any) -> str:
-        text: str = progress(*given)
+    def and_lap(*given: Any) -> None:
+        settle(*given)
         clock.lap()
-        return text
 
-    worker.progress = and_lap
+    worker._settle = and_lap
 
 
 def words(root: Path, options: argparse.Namespace) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import matplotlib
 import optuna
+from matplotlib.ticker import NullFormatter
 from optuna.importance import PedAnovaImportanceEvaluator
 
 # Name -> the function of optuna.visualization and of optuna.visualization.matplotlib, and its arguments.
@@ -60,6 +61,10 @@ def _png(axes: Any, file: Path) -> None:
     legend = first.get_legend()
     if legend is not None and len(legend.get_texts()) > MOST_NAMED:
         legend.remove()
+    for each in first.figure.axes:
+        if each.get_xscale() == "log":
+            # Matplotlib writes every multiple where an axis spans few decades; in a narrow one they run together.
+            each.xaxis.set_minor_formatter(NullFormatter())
     first.figure.savefig(file, dpi=110, bbox_inches="tight")
 
 

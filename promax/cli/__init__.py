@@ -2,7 +2,7 @@
 """`promax VERB`: the command line.
 
 Exit codes: 0 done; 1 the answer is no; 2 the request is wrong; 3 promax itself failed; 130 interrupted (Ctrl-C),
-143 terminated (SIGTERM).
+143 terminated (SIGTERM), 141 nobody reads the output any more.
 Errors are one or two lines on stderr; PROMAX_DEBUG=1 shows the traceback behind them.
 """
 
@@ -35,6 +35,10 @@ def _guarded(action: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         print("promax: interrupted", file=sys.stderr)
         return 130
+    except BrokenPipeError:
+        # Who read the output has seen enough, as `head` has: nothing is wrong, and closing stdout must not fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except Exception as error:
         if os.environ.get("PROMAX_DEBUG"):
             traceback.print_exc()

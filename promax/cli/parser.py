@@ -88,7 +88,7 @@ def _add_compare(verbs: _Verbs) -> None:
     )
     compare.add_argument("runs", nargs="*", metavar="RUN", help="run ids, or their first characters")
     compare.add_argument("--study", help="all finished runs of this study (default: promax)")
-    compare.add_argument("--uri", help="tracking store (default: the embedded one)")
+    _add_uri(compare)
     compare.set_defaults(handler=run.compare)
 
 
@@ -103,7 +103,7 @@ def _add_reproduce(verbs: _Verbs) -> None:
     reproduce.add_argument("overrides", nargs="*", metavar="KEY=PATH", help="files that lie elsewhere now")
     reproduce.add_argument("--env", action="store_true", help="install the run's packages into a fresh environment")
     reproduce.add_argument("--dry-run", action="store_true", help="check and tell, train nothing")
-    reproduce.add_argument("--uri", help="tracking store (default: the embedded one)")
+    _add_uri(reproduce)
     reproduce.set_defaults(handler=run.reproduce)
 
 
@@ -116,7 +116,7 @@ def _add_confirm(verbs: _Verbs) -> None:
     confirm.add_argument(
         "--rule", metavar="NAME", help="judge by conf/rule/NAME.yaml: this explores (default: as logged)"
     )
-    confirm.add_argument("--uri", help="tracking store (default: the embedded one)")
+    _add_uri(confirm)
     confirm.set_defaults(handler=run.confirm)
 
 
@@ -131,7 +131,7 @@ def _add_search(verbs: _Verbs) -> None:
     _completed(search.add_argument("--run", required=True, metavar="RUN_ID", help="run id, or its first characters"))
     search.add_argument("--tickets", type=Path, required=True, metavar="FILE", help="ticket export or pair file")
     search.add_argument("--top", type=int, default=5, metavar="N", help="tickets to show (default: %(default)s)")
-    search.add_argument("--uri", help="tracking store (default: the embedded one)")
+    _add_uri(search)
     told = "how an export is read: export.* in Hydra's grammar"
     words = search.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help=told)
     _completed(words, partial(completion.overrides, schema="BuildConfig", within="export."))
@@ -148,7 +148,7 @@ def _add_ui(verbs: _Verbs) -> None:
     )
     ui.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     ui.add_argument("--port", type=int, default=5000, help="port to listen on (default: %(default)s)")
-    ui.add_argument("--uri", help="tracking store (default: the embedded one)")
+    _add_uri(ui)
     ui.set_defaults(handler=run.ui)
 
 
@@ -223,8 +223,12 @@ def _add_doctor(verbs: _Verbs) -> None:
         epilog="example: promax doctor",
         formatter_class=_Raw,
     )
-    doctor.add_argument("--uri", help="tracking store (default: the embedded one)")
+    _add_uri(doctor)
     doctor.set_defaults(handler=run.doctor)
+
+
+def _add_uri(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--uri", help="tracking store (default: the embedded one)")
 
 
 def _add_overrides(verb: argparse.ArgumentParser, schema: str) -> None:

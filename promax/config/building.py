@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import difflib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, fields, is_dataclass
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, NoReturn, TypeVar, get_args, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from omegaconf.resolvers import oc
 from pydantic import TypeAdapter, ValidationError
 
 from promax.config.kinds import ConfigError
@@ -30,9 +33,11 @@ def build(composed: DictConfig, schema: type[T]) -> T:
     promax.config.kinds.ConfigError: optim.epochs=1.5: must be a whole number
     """
     try:
-        plain = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+        with _without_environment():
+            plain = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
     except OmegaConfBaseException as error:
-        raise ConfigError(f"{error.full_key}: {str(error.msg).splitlines()[0]}") from None
+        reason = str(error.msg).splitlines()[0].removeprefix("ConfigError raised while resolving interpolation: ")
+        raise ConfigError(f"{error.full_key}: {reason}") from None
     try:
         # Through JSON, since only there does strict mode take a mapping for a dataclass.
         return TypeAdapter(schema).validate_json(json.dumps(plain))
@@ -40,6 +45,20 @@ def build(composed: DictConfig, schema: type[T]) -> T:
         findings = [_describe(dict(each), schema) for each in error.errors(include_url=False)]
         more = f" (and {len(findings) - 2} more)" if len(findings) > 2 else ""
         raise ConfigError("\n".join(findings[:2]) + more) from None
+
+
+@contextmanager
+def _without_environment() -> Iterator[None]:
+    """No value comes from an environment variable: each goes into the record, and variables hold secrets."""
+    OmegaConf.register_new_resolver("oc.env", _refuse_variable, replace=True)
+    try:
+        yield
+    finally:
+        OmegaConf.register_new_resolver("oc.env", oc.env, replace=True)
+
+
+def _refuse_variable(name: str, *_default: str) -> NoReturn:
+    raise ConfigError(f"${{oc.env:{name}}}: environment variables stay out of the record; write the value itself")
 
 
 def unknown_key(key: str, schema: type[Any]) -> str:

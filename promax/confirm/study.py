@@ -18,9 +18,9 @@ from promax.tracking import (
     BASELINE_RUN,
     RunInfo,
     Store,
+    curves,
     find_sweep,
     get_run,
-    read_history,
     read_scores,
     read_text,
     runs_of,
@@ -171,7 +171,7 @@ def _common_seeds(name: str, cells: Mapping[SettingConfig, Mapping[int, RunInfo]
 
 
 def _member(store: Store, run: RunInfo, select_by: str) -> Member:
-    dev, loss = read_history(store, run.run_id, [f"dev/{select_by}", "train/loss"])
+    dev, loss = (list(each.values()) for each in curves(store, run, [f"dev/{select_by}", "train/loss"]).values())
     # One step after the last epoch dev is logged once more, for the kept epoch.
     return Member(
         run=run,

@@ -18,7 +18,7 @@ from promax.scores import ScoreTable
 from promax.tracking import RunInfo, Store, artifacts_in, curves, read_text
 
 # How long it took is not what came out.
-TIMINGS = ("train/seconds", "train/pairs_per_second")
+TIMINGS = ("train/seconds", "train/other_seconds", "train/pairs_per_second")
 # A count or a setting that was read from the optimizer: rounding has no part in it.
 EXACT = 0.0
 # Absolute, of cosines and of what is computed from them.

@@ -10,7 +10,7 @@ import yaml
 
 from promax.config import ConfigError
 from promax.provenance import NONE
-from promax.tracking import KIND_TAG, RunInfo, Store, artifacts_in, curves, data_sources, get_run, read_text
+from promax.tracking import KIND_TAG, RunInfo, Store, artifacts_in, curves, get_run, read_datasets, read_text
 
 # Tags: of a reproduction, the run that it repeats and what came of it.
 REPRODUCES, OUTCOME = "promax.reproduces", "promax.reproduction"
@@ -81,8 +81,8 @@ def read(store: Store, reference: str) -> Recorded:
         commit=None if commit == NONE else commit,
         diff=diff,
         requirements=requirements,
-        sources=data_sources(store, run.run_id),
-        stop_after=None if run.status == "FINISHED" else max(curves(store, run)["train/loss"]),
+        sources={each.context: each.source for each in read_datasets(store, run.run_id)},
+        stop_after=None if run.status == "FINISHED" else max(curves(store, run, ["train/loss"])["train/loss"]),
     )
 
 

@@ -55,8 +55,10 @@ def read_datasets(store: Store, run_id: str) -> list[DatasetRecord]:
     with store.talking():
         inputs: Any = store.client.get_run(run_id).inputs
     found = []
-    for each in inputs.dataset_inputs:
-        context = next(tag.value for tag in each.tags if tag.key == CONTEXT_TAG)
+    for each in inputs.dataset_inputs if inputs is not None else ():
+        context = next((tag.value for tag in each.tags if tag.key == CONTEXT_TAG), None)
+        if context not in CONTEXTS:
+            continue  # not of promax's making
         of = each.dataset
         source = json.loads(of.source)[_key(of.source_type)]
         found.append(DatasetRecord(of.name, of.digest, context, of.source_type, source, json.loads(of.profile)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import tempfile
 from collections.abc import Sequence
@@ -134,25 +133,20 @@ def artifacts_in(store: Store, run_id: str, folder: str | None = None) -> list[s
         return sorted(each.path for each in store.client.list_artifacts(run_id, folder) if not each.is_dir)
 
 
-def curves(store: Store, run: RunInfo) -> dict[str, dict[int, float]]:
-    """Every metric of a run at every step."""
+def curves(store: Store, run: RunInfo, names: Sequence[str] | None = None) -> dict[str, dict[int, float]]:
+    """The named metrics of a run at every step, by ascending step; None is every metric, sorted by name.
+
+    One that the run does not have has no steps.
+    """
     with store.talking():
-        return {
-            name: {point.step: point.value for point in store.client.get_metric_history(run.run_id, name)}
-            for name in sorted(run.metrics)
+        histories = {
+            name: store.client.get_metric_history(run.run_id, name)
+            for name in (sorted(run.metrics) if names is None else names)
         }
-
-
-def data_sources(store: Store, run_id: str) -> dict[str, str]:
-    """Side -> what identifies its source, as the run recorded it: "pairs.jsonl sha256:..."."""
-    with store.talking():
-        inputs = store.client.get_run(run_id).inputs
-    found = {}
-    for each in inputs.dataset_inputs if inputs is not None else ():
-        context = next((tag.value for tag in each.tags if tag.key == "mlflow.data.context"), "")
-        source = json.loads(each.dataset.source)
-        found[context] = str(source.get("uri") or source.get("path"))
-    return found
+    return {
+        name: {point.step: point.value for point in sorted(history, key=lambda point: point.step)}
+        for name, history in histories.items()
+    }
 
 
 def read_scores(
@@ -170,13 +164,6 @@ def read_scores(
         raise
     except ValueError as error:
         raise ConfigError(f"run {run_id}: {path} is damaged: {error}") from None
-
-
-def read_history(store: Store, run_id: str, names: Sequence[str]) -> list[list[float]]:
-    """The values of each named metric in the order of their steps; none where the run has no such metric."""
-    with store.talking():
-        histories = [store.client.get_metric_history(run_id, name) for name in names]
-    return [[each.value for each in sorted(history, key=lambda each: each.step)] for history in histories]
 
 
 def search(

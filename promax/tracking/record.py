@@ -151,14 +151,17 @@ def sweep_dead_runs(store: Store) -> list[str]:
 
     Nothing is done about a run whose process may still live: one on another machine, or in another container.
     """
-    swept = []
-    for run_id in running(store)[1]:
-        with store.talking():
-            # Read again: it may have closed its run properly, and ended, since the search.
-            if store.client.get_run(run_id).info.status == "RUNNING":
-                close(Run(store, run_id), "FAILED", "process died")
-                swept.append(run_id)
-    return swept
+    return [run_id for run_id in running(store)[1] if close_lost(store, run_id, "process died")]
+
+
+def close_lost(store: Store, run_id: str, reason: str) -> bool:
+    """Close as FAILED a run that was found open and has nobody to close it; False where it was closed meanwhile."""
+    with store.talking():
+        # Read again: it may have been closed properly since the search.
+        if store.client.get_run(run_id).info.status != "RUNNING":
+            return False
+        close(Run(store, run_id), "FAILED", reason)
+    return True
 
 
 def running(store: Store) -> tuple[list[str], list[str]]:

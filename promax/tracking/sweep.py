@@ -7,7 +7,7 @@ from typing import Literal
 
 from promax.process import this_process
 from promax.tracking.query import KIND_TAG, SWEEP, RunInfo, run_info, search
-from promax.tracking.record import PROCESS_TAG, REASON_TAG, Run, close, create_run
+from promax.tracking.record import PROCESS_TAG, REASON_TAG, Run, close_lost, create_run
 from promax.tracking.store import Store
 from promax.trial import SWEEP_TAG, TRIAL_TAG
 
@@ -50,13 +50,8 @@ def close_lost_runs(store: Store, study: str, sweep: str, has_ended: Callable[[i
     within = [store.experiment_id(study)]
     for run in search(store, _of(sweep, "attributes.status = 'RUNNING'"), experiments=within):
         trial = run.data.tags.get(TRIAL_TAG)
-        if trial is None or not has_ended(int(trial)):
-            continue
-        with store.talking():
-            # Read again: its trial may have ended properly since the search.
-            is_open = store.client.get_run(run.info.run_id).info.status == "RUNNING"
-        if is_open:
-            close(Run(store, run.info.run_id), "FAILED", "its worker died")
+        if trial is not None and has_ended(int(trial)):
+            close_lost(store, run.info.run_id, "its worker died")
 
 
 def finished_run(store: Store, study: str, sweep: str, trials: Sequence[int], seed: int | None) -> RunInfo | None:

@@ -9,7 +9,6 @@ import json
 import pytest
 
 from promax.audit.finding import Finding, Report
-from promax.cli import main
 from promax.config import ClaimConfig
 from promax.confirm.flow import confirm
 from promax.confirm.folder import KEPT
@@ -21,21 +20,13 @@ FILES = {
 }
 
 
-def outcome(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    with pytest.raises(SystemExit) as ended:
-        main(arguments)
-    printed = capsys.readouterr()
-    assert isinstance(ended.value.code, int)
-    return ended.value.code, printed.out, printed.err
-
-
-def test_a_verdict_is_printed_written_recorded_and_comes_out_the_same_again(planted, made, project, capsys) -> None:
+def test_a_verdict_is_printed_written_recorded_and_comes_out_the_same_again(planted, made, project, outcome) -> None:
     rule = dataclasses.replace(made.rule, seeds=2)
     cells = made.grid(0.77, 0.76, 0.75, 0.74)
     runs = planted.study(cells, seeds=[0, 1], spread=0.002, transfer=cells, rule=rule)
     easier = Report([Finding("train easier than test", "both", "warning", "gap 0.19")], {}, "encoder")
     Run(planted.store, runs[0]).log_text(json.dumps(easier.to_json()), "audit/report.json")
-    code, out, err = outcome(capsys, "confirm", "fix")
+    code, out, err = outcome("confirm", "fix")
     assert (code, err) == (0, "")
     assert [line.split()[-1] for line in out.splitlines() if line.startswith("  beats the baseline")] == ["REFUTED"]
     assert "- known causes that the record supports: train easier than test" in out
@@ -66,7 +57,7 @@ def test_a_verdict_is_printed_written_recorded_and_comes_out_the_same_again(plan
     assert read_text(planted.store, parent.run_id, "verdict/results.csv") == (folder / "results.csv").read_text()
 
     (folder / "README.md").write_text(page.replace("# fix", "# spoilt") + "\n## What we think\n\nMore data.\n")
-    assert outcome(capsys, "confirm", "fix")[0] == 0
+    assert outcome("confirm", "fix")[0] == 0
     assert (folder / "README.md").read_text() == f"{page}\n## What we think\n\nMore data.\n"
     assert get_run(planted.store, parent.run_id).tags["mlflow.note.content"] == note
 
@@ -87,14 +78,14 @@ def test_where_the_runs_are_no_sweeps_the_verdict_has_a_run_of_its_own(planted, 
     assert own.info.status == "FINISHED"
 
 
-def test_a_wrong_request_is_refused_in_a_line_or_two(planted, made, project, capsys) -> None:
-    code, out, err = outcome(capsys, "confirm", "fix")
+def test_a_wrong_request_is_refused_in_a_line_or_two(planted, made, project, outcome) -> None:
+    code, out, err = outcome("confirm", "fix")
     assert (code, out) == (2, "")
     assert err.startswith("promax: study fix: not in the record; studies: none yet (store sqlite:///")
-    code, _, err = outcome(capsys, "confirm", "fix", "--rule", "mine")
+    code, _, err = outcome("confirm", "fix", "--rule", "mine")
     assert (code, err) == (2, "promax: rule=mine: no such config. Available: confirm_fix\n")
     planted.study({made.before: 0.8}, seeds=[0, 1])
-    code, _, err = outcome(capsys, "confirm", "fix")
+    code, _, err = outcome("confirm", "fix")
     assert (code, err) == (
         2,
         "promax: rule.claims: 'learning rate' is about 5e-05, 12 epochs, of which no run is finished "
@@ -102,7 +93,7 @@ def test_a_wrong_request_is_refused_in_a_line_or_two(planted, made, project, cap
     )
     (project / "notes").mkdir()
     (project / "notes" / "README.md").write_text("mine")
-    code, _, err = outcome(capsys, "confirm", "fix", "--out", "notes")
+    code, _, err = outcome("confirm", "fix", "--out", "notes")
     assert code == 2
     assert err.startswith("promax: notes/README.md: was not written by promax confirm, and would be lost; ")
     assert (project / "notes" / "README.md").read_text() == "mine"

@@ -13,7 +13,7 @@ from promax.reproduce.report import as_json, outcome, show_result
 from promax.scores import ScoreTable
 from promax.tracking import RunInfo, Store, get_run, start_run
 
-METRICS = {"train/steps": 2.0, "train/seconds": 10.0, "test/spearman": 0.5}
+METRICS = {"train/steps": 2.0, "train/seconds": 10.0, "train/other_seconds": 1.0, "test/spearman": 0.5}
 
 
 def log(
@@ -44,7 +44,7 @@ def one(found: list[Compared], name: str) -> Compared:
 
 
 def test_a_run_is_equal_to_its_like_whatever_time_it_took(store: Store) -> None:
-    found = compare(store, log(store), log(store, train__seconds=20.0), None)
+    found = compare(store, log(store), log(store, train__seconds=20.0, train__other_seconds=3.0), None)
     assert [(each.name, each.values, each.equal) for each in found] == [
         ("steps.csv", 2, 2),
         ("train/steps", 1, 1),

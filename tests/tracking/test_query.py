@@ -16,9 +16,9 @@ from promax.tracking import (
     Store,
     artifacts_in,
     curves,
-    data_sources,
     find_baseline,
     get_run,
+    read_datasets,
     read_scores,
     read_text,
     runs_of,
@@ -80,10 +80,13 @@ def test_every_step_every_file_and_every_source_is_found_again(store: Store) -> 
             ]
         )
     assert curves(store, get_run(store, run.run_id)) == {"dev/spearman": {1: 0.1, 2: 1 / 3}, "train/loss": {2: 2.0}}
+    some = curves(store, get_run(store, run.run_id), ["train/loss", "absent"])
+    assert some == {"train/loss": {2: 2.0}, "absent": {}}
     assert artifacts_in(store, run.run_id) == ["config.yaml"]
     assert artifacts_in(store, run.run_id, "scores") == ["scores/test.csv"]
     assert artifacts_in(store, run.run_id, "none") == []
-    assert data_sources(store, run.run_id) == {"test": origin["files"], "dev": origin["hub"]}
+    sources = {each.context: each.source for each in read_datasets(store, run.run_id)}
+    assert sources == {"test": origin["files"], "dev": origin["hub"]}
 
 
 def test_more_than_one_page_is_read_to_its_end(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
