@@ -24,8 +24,8 @@ def ui(root: Path) -> Iterator[tuple[str, int]]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    log = subprocess.DEVNULL
-    process = subprocess.Popen([sys.executable, "-m", "promax.cli", "ui", "--port", str(port)], stderr=log)
+    command = [sys.executable, "-m", "promax.cli", "ui", "--port", str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         until = time.monotonic() + STARTS_WITHIN
         while not _answers(f"http://127.0.0.1:{port}/health"):
