@@ -40,6 +40,8 @@ SHOWN = ("spearman", "roc_auc")
 TITLES = {"spearman": "Spearman", "roc_auc": "ROC-AUC", "pr_auc": "PR-AUC"}
 # Tags of a run: what its adversarial diagnostic came to, and why it is not passed.
 ADVERSARIAL, ADVERSARIAL_REASON = "promax.adversarial", "promax.adversarial_reason"
+# Tag of a run: the highest tier that it reached absolutely, or "none".
+TIER = "promax.tier"
 # Of a table that goes to a file or a pipe, in characters.
 WIDTH = 140
 

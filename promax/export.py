@@ -76,11 +76,17 @@ def save(encoder: SentenceTransformer, folder: Path, mode: Literal["adapter", "m
             _write(encoder, written)
             _pin_float32(written)
         else:
-            base.load_state_dict(merged_weights(encoder))
-            _write(base, written)
+            _write(merged(encoder), written)
         (written / "README.md").write_text(card, encoding="utf-8")
         _prove(encoder, written, untrained, TOLERANCE[mode], name=folder)
         written.rename(folder)
+
+
+def merged(encoder: SentenceTransformer) -> SentenceTransformer:
+    """The encoder with its adapter, if it has one, folded into the base's weights; `encoder` isn't changed."""
+    base = _open_base(encoder)
+    base.load_state_dict(merged_weights(encoder))
+    return base
 
 
 def reopen(folder: Path, base: ModelConfig, mode: Literal["adapter", "merged"], device: str) -> SentenceTransformer:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import os
+import secrets
 from pathlib import Path
 
 from promax.config import ConfigError
 
 
-def make_folder(out: Path) -> None:
-    """The folder `out`, and those above it, where there is none.
+def make_folder(folder: Path, given: str) -> None:
+    """The folder, and those above it, where there is none; `given` is what asked for it, like "--out figures".
 
     Raises:
         ConfigError: it can't be made.
     """
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ConfigError(f"--out {out}: can't be made a folder: {error.strerror}") from None
+        raise ConfigError(f"{given}: can't be made a folder: {error.strerror}") from None
 
 
 def replace(path: Path, content: bytes) -> None:
@@ -26,7 +26,8 @@ def replace(path: Path, content: bytes) -> None:
     Raises:
         ConfigError: it can't be written.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    # A name of its own: two machines may write the same file of a shared folder, under the same process number.
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         beside.write_bytes(content)
         beside.replace(path)

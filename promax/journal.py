@@ -16,7 +16,7 @@ import numpy as np
 
 from promax import figures, weights
 from promax.adversarial import Diagnosis
-from promax.compare import ADVERSARIAL, ADVERSARIAL_REASON, differences, reached, verdict
+from promax.compare import ADVERSARIAL, ADVERSARIAL_REASON, TIER, differences, reached, verdict
 from promax.config import Config, to_yaml
 from promax.data.pairs import Pairs, is_binary
 from promax.data.splits import Side, Splits
@@ -168,7 +168,7 @@ def log_outcome(
 ) -> None:
     """The paired differences from the baseline, the verdict, the tiers and the ROC beside the baseline's."""
     standing = reached(cfg.tiers, test.metrics, baseline, adversarial.status)
-    outcome = {"promax.tier": standing.absolute or "none", "promax.tier_relative": standing.relative or "none"}
+    outcome = {TIER: standing.absolute or "none", "promax.tier_relative": standing.relative or "none"}
     curves = [(_legend(cfg), test.scores)]
     gains: dict[str, float] = {}
     if baseline is not None:

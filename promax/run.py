@@ -205,9 +205,7 @@ def _baseline_key(setting: _Setting) -> str:
 def _record(setting: _Setting, model: SentenceTransformer, baseline: RunInfo | None) -> RunResult:
     """One run, from its first parameter to its last artifact."""
     cfg, splits, provenance, trial = setting.cfg, setting.splits, setting.provenance, setting.trial
-    # A tuned run names its baseline; only a baseline is found by what it depends on.
-    key = _baseline_key(setting) if baseline is None else None
-    tags = journal.tags(cfg, splits, provenance, key, baseline) | dict(trial.tags if trial else {})
+    tags = _tags(setting, model, baseline)
     name, parent = run_name(cfg), trial.parent if trial else None
     with start_run(setting.store, cfg.study, name, flatten(cfg), tags, parent, pictures=setting.pictures) as record:
         if trial is not None:
@@ -245,6 +243,17 @@ def _record(setting: _Setting, model: SentenceTransformer, baseline: RunInfo | N
     return RunResult(record.run_id, baseline.run_id if baseline else None, dev, test, report)
 
 
+def _tags(setting: _Setting, model: SentenceTransformer, baseline: RunInfo | None) -> dict[str, object]:
+    """All that a run is tagged with from its start."""
+    cfg, trial = setting.cfg, setting.trial
+    # A tuned run names its baseline; only a baseline is found by what it depends on.
+    key = _baseline_key(setting) if baseline is None else None
+    tags = journal.tags(cfg, setting.splits, setting.provenance, key, baseline) | dict(trial.tags if trial else {})
+    if cfg.optim.epochs > 0:
+        tags["promax.precision"] = packed.name_of(packed.resolve(cfg.precision, model.device))
+    return tags
+
+
 def run_name(cfg: Config) -> str:
     """How a run is called in tables and in the MLflow UI.
 
@@ -262,8 +271,6 @@ def _train(
     cfg, train, dev = setting.cfg, setting.splits.train, setting.splits.dev
     assert train is not None and dev is not None, "a run that trains is given both sides"
     log_audit(record, cfg, setting.splits, setting.device, repeat=setting.trial is None)
-    # Before the first epoch: a run that ends early had the same choice made for it.
-    record.set_tags({"promax.precision": packed.name_of(packed.resolve(cfg.precision, model.device))})
     positive = positives(dev.labels, cfg.data.positive_from)
 
     def dev_score() -> dict[str, float]:

@@ -58,14 +58,16 @@ ROOMS = {
     },
     "reproduce": {"config", "data", "provenance", "run", "scores", "tracking", "trial", "weights"},
     "build": {"config", "data", "lexical", "weights"},
-    "search": {"config", "data", "weights", "encoder", "export", "vectors", "tracking"},
+    "saved": {"config", "tracking"},
+    "promote": {"config", "weights", "encoder", "export", "metrics", "compare", "saved", "tracking"},
+    "search": {"config", "data", "weights", "encoder", "export", "saved", "vectors", "tracking"},
     "doctor": {"config", "paths", "weights", "encoder", "packed", "provenance", "tracking", "plugin"},
     "cli": {
         *("config", "paths", "data", "run", "compare", "tracking", "trial", "build", "vectors", "audit"),
-        *("confirm", "reproduce", "search", "doctor"),
+        *("confirm", "reproduce", "promote", "search", "doctor"),
     },
     # hydra_plugins/promax_sweeper
-    "plugin": {"config", "data", "process", "tracking", "trial"},
+    "plugin": {"config", "data", "files", "process", "tracking", "trial"},
 }
 
 # library -> the rooms that may import it.
@@ -77,7 +79,7 @@ LIBRARIES = {
     "hydra": {"cli", "plugin", "doctor"},
     "argcomplete": {"cli"},
     "torch": {"base", "encoder", "export", "packed", "train", "reproduce", "doctor"},
-    "sentence_transformers": {"base", "encoder", "export", "packed", "train", "run"},
+    "sentence_transformers": {"base", "encoder", "export", "packed", "train", "run", "promote"},
     "datasets": {"data", "train"},
     "matplotlib": {"figures", "tracking", "audit", "confirm", "plugin"},
     "rich": {"compare", "build", "audit", "confirm", "reproduce", "search"},

@@ -13,6 +13,8 @@ import optuna
 from matplotlib.ticker import NullFormatter
 from optuna.importance import PedAnovaImportanceEvaluator
 
+from promax.files import replace
+
 # Name -> the function of optuna.visualization and of optuna.visualization.matplotlib, and its arguments.
 _ONE_OBJECTIVE: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
     "history": ("plot_optimization_history", dict),
@@ -49,9 +51,7 @@ def draw(study: optuna.Study, folder: Path) -> list[str]:
                 plt.close("all")
     title = escape(study.study_name)
     html = f"<!doctype html><meta charset=utf-8><title>{title}</title><h1>{title}</h1>\n" + "\n".join(page)
-    fresh = folder / ".study.html.new"
-    fresh.write_text(html, encoding="utf-8")
-    fresh.replace(folder / "study.html")
+    replace(folder / "study.html", html.encode())
     return missing
 
 

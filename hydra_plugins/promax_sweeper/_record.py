@@ -21,6 +21,7 @@ from optuna.trial import FrozenTrial, TrialState
 from hydra_plugins.promax_sweeper import _plots
 from hydra_plugins.promax_sweeper._study import REASON, RETRY_OF, RUNS, SAME_AS, TRAINED, Standing, Study
 from hydra_plugins.promax_sweeper._subject import Subject
+from promax.files import replace
 
 if TYPE_CHECKING:
     from promax.tracking import Store
@@ -70,10 +71,10 @@ def write(study: Study, subject: Subject, run_id: str | None, folder: Path) -> N
         f"study {study.name}: {standing.settled} trials: {standing.complete} complete, {standing.pruned} pruned, "
         f"{standing.failed} failed"
     )
-    _write_whole(folder / "trials.csv", _trials_csv(study))
+    replace(folder / "trials.csv", _trials_csv(study).encode())
     if best is None:
         return
-    _write_whole(folder / "best.yaml", override_file(study, subject, best))
+    replace(folder / "best.yaml", override_file(study, subject, best).encode())
     shares = {} if all_equal(study) else importances(study)
     found = _findings(study, best, shares)
     for line in [*found, *_cost(study), *_plots.draw(study.optuna, folder)]:
@@ -206,13 +207,6 @@ def _trials_csv(study: Study) -> str:
         runs = " ".join(attrs.get(RUNS, ()))
         writer.writerow([trial.number, trial.state.name, *settings, *values, spread, *spent, *more, runs])
     return text.getvalue()
-
-
-def _write_whole(file: Path, text: str) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    fresh = file.with_name(f".{file.name}.new")
-    fresh.write_text(text, encoding="utf-8")
-    fresh.replace(file)
 
 
 def _params(study: Study) -> dict[str, object]:

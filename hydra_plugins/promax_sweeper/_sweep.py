@@ -26,6 +26,7 @@ from hydra_plugins.promax_sweeper._study import Study
 from hydra_plugins.promax_sweeper._subject import Subject, subject_of
 from hydra_plugins.promax_sweeper._worker import Worker
 from promax.config import ConfigError
+from promax.files import make_folder
 from promax.process import this_process
 from promax.trial import SweepError
 
@@ -72,7 +73,7 @@ def _run(study: Study, job: Job, subject: Subject) -> list[list[JobReturn]]:
         left = "going on" if not standing.done else "nothing is left to run"
         print(f"study {study.name}: {standing.settled} of {standing.total} trials are done; {left}", file=sys.stderr)
     folder = Path(job.config.hydra.sweep.dir)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder, f"hydra.sweep.dir={folder}")
     _write_config(job.config, folder / "multirun.yaml")
     with _record.opened(study, subject) as run_id:
         worker = Worker(job, study.name, study.storage.uri, subject.tracking_uri, run_id, study.command)

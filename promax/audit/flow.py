@@ -33,7 +33,7 @@ def audit(cfg: Config, out: Path | None = None) -> Report:
     from promax.tracking.query import AUDIT, KIND_TAG
 
     if out is not None:
-        make_folder(out)
+        make_folder(out, f"--out {out}")
     device, store = resolve_device(cfg.device), open_store(cfg.tracking.uri)
     report, sides = examine(cfg, pairs, origins, device)
     show(report)

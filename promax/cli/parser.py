@@ -50,6 +50,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_compare(verbs)
     _add_confirm(verbs)
     _add_reproduce(verbs)
+    _add_promote(verbs)
     _add_search(verbs)
     _add_ui(verbs)
     data = _add_data(verbs)
@@ -105,6 +106,20 @@ def _add_reproduce(verbs: _Verbs) -> None:
     reproduce.add_argument("--dry-run", action="store_true", help="check and tell, train nothing")
     _add_uri(reproduce)
     reproduce.set_defaults(handler=run.reproduce)
+
+
+def _add_promote(verbs: _Verbs) -> None:
+    promote = verbs.add_parser(
+        "promote",
+        help="make a run's encoder the champion, if it has earned it",
+        description=texts.PROMOTE_HELP,
+        formatter_class=_Raw,
+    )
+    promote.add_argument("run", metavar="RUN", help="run id, or its first characters")
+    promote.add_argument("--name", help="registered model (default: the run's study)")
+    promote.add_argument("--dry-run", action="store_true", help="say what the gate finds, write nothing")
+    promote.add_argument("--uri", help="tracking store (default: the embedded one)")
+    promote.set_defaults(handler=run.promote)
 
 
 def _add_confirm(verbs: _Verbs) -> None:

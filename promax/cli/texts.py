@@ -6,6 +6,7 @@ examples:
   promax compare --study demo                                       how much better, and how sure that is
   promax confirm confirm_fix                                        the verdict on a study, claim by claim
   promax reproduce 3f2a91bc                                         a logged run again, compared to the bit
+  promax promote 3f2a91bc                                           its encoder to the registry, past the gate
   promax search "VPN drops" --run 3f2a91bc --tickets incident.csv   the difference on tickets of your own
   promax ui                                                         the record in the browser
   promax data build incident.csv --out pairs                        an export becomes pairs
@@ -47,6 +48,22 @@ It runs the code that the record holds: reproduce runs of people you trust.
   promax reproduce 3f2a91bc                                with the packages installed here
   promax reproduce 3f2a91bc --env                          with the run's own, in an environment of their own
   promax reproduce 3f2a91bc data.train=/data/train.jsonl   where a file lies elsewhere now
+"""
+
+PROMOTE_HELP = """\
+Registers a run's encoder in the MLflow Model Registry of its store and moves the alias `champion` to it, only if it
+- beats the champion, or its own un-tuned baseline where there is none yet: the interval of the paired difference
+  in Spearman is above zero, on the same test pairs,
+- reached a tier, and
+- passed the adversarial diagnostic; one that was not run is not passed.
+A run that is refused is not registered; it is told why, and so is its tag promax.promotion. Exit code 1 if refused,
+2 if it can't be promoted: not finished, no encoder saved.
+
+  promax promote 3f2a91bc --dry-run          what the gate finds, line by line
+  promax promote 3f2a91bc
+  promax promote 3f2a91bc --name tickets     another registered model than the one of the run's study
+
+Open it anywhere: mlflow.sentence_transformers.load_model("models:/NAME@champion")
 """
 
 BUILD_HELP = """\

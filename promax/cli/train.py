@@ -52,7 +52,8 @@ def train(overrides: list[str]) -> int:
         anew = "what was logged is kept, a run in progress is marked KILLED; the same command starts it anew"
         print(interrupt.args[0] if interrupt.args else anew, file=sys.stderr)
         raise
-    except (ConfigError, SweepError):
+    except (ConfigError, SweepError, OSError):
+        # An OSError is of a sweep at its work, such as a full disk: composing raises none.
         raise
     except Exception as error:
         raise explained(error, Config, overrides) from error

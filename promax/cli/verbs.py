@@ -42,6 +42,12 @@ def reproduce(options: argparse.Namespace) -> int:
     return 0 if same else 1
 
 
+def promote(options: argparse.Namespace) -> int:
+    from promax.promote import promote
+
+    return 0 if promote(options.run, options.name, options.uri, dry_run=options.dry_run) else 1
+
+
 def ui(options: argparse.Namespace) -> int:
     from promax.tracking import open_store, serve_ui
 

@@ -40,7 +40,7 @@ def confirm(name: str, uri: str | None, out: Path | None = None, rule: RuleConfi
     drawn = pictures(findings)
     images = {file: png(figure) for file, (figure, _) in drawn.items()}
     text = page(findings, read_origin(store, study), {file: shown for file, (_, shown) in drawn.items()})
-    make_folder(folder)
+    make_folder(folder, f"--out {folder}")
     write(text, by_hand, findings, images, folder)
     run_id = log(text, findings, images, folder, store)
     print(f"Written to {folder}\nRecorded in {store.label}, run {run_id[:8]}, with the report as one file, report.html")

@@ -123,56 +123,27 @@ def _above(level: NDArray[np.intp], values: NDArray[np.float64]) -> NDArray[np.f
 def _correlations(
     scores: NDArray[np.float64], labels: NDArray[np.float64], weights: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """The correlation under each row of `weights` (r, n); scores and labels are (n,), or (r, n) where each has its own.
-
-    Pairs of weight 0 are left out, so rows become of different lengths and lie one after the other in one vector.
-    """
-    lengths = np.count_nonzero(weights, axis=1)
-    if not lengths.all():
+    """The correlation under each row of `weights` (r, n); scores and labels are (n,), or (r, n): one row each."""
+    if not weights.any(axis=-1).all():
         raise UndefinedMetric("no pairs: every weight is 0")
-    order = np.argsort(lengths, kind="stable")
-    rows, (row, pair) = _Rows(lengths[order]), np.nonzero(weights[order])
-    place = order[row] * weights.shape[1] + pair
-    held, x, y = (each.take(pair if each.ndim == 1 else place) for each in (weights, scores, labels))
-    x, y = _standardised(x, held, "scores", rows), _standardised(y, held, "labels", rows)
-    found = np.empty(len(weights))
-    found[order] = rows.products(held * x, y)
-    return found.clip(-1.0, 1.0)
+    x, y = _standardised(scores, weights, "scores"), _standardised(labels, weights, "labels")
+    return np.asarray(np.vecdot(weights * x, y).clip(-1.0, 1.0))
 
 
-class _Rows:
-    """Rows of ascending `lengths`, one after the other in one vector; those of one length are multiplied together."""
-
-    def __init__(self, lengths: NDArray[np.intp]) -> None:
-        self.lengths, self.starts = lengths, np.cumsum(lengths) - lengths
-        firsts = np.flatnonzero(np.diff(lengths, prepend=0))
-        ends = [*self.starts[firsts[1:]].tolist(), int(lengths.sum())]
-        self._runs = list(zip(self.starts[firsts].tolist(), ends, lengths[firsts].tolist(), strict=True))
-
-    def products(self, one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The scalar product of each row of the one with that of the other."""
-        return np.concatenate(
-            [
-                np.vecdot(one[start:end].reshape(-1, length), other[start:end].reshape(-1, length))
-                for start, end, length in self._runs
-            ]
-        )
-
-    def spread(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """A value a row, in each of its places."""
-        return np.repeat(values, self.lengths)
-
-
-def _standardised(
-    values: NDArray[np.float64], weights: NDArray[np.float64], name: str, rows: _Rows | None = None
-) -> NDArray[np.float64]:
-    """The values of each row with mean 0 and sum of squares 1, both weighted; `rows` None is one row."""
-    rows = _Rows(np.array([len(values)])) if rows is None else rows
-    low, high = np.minimum.reduceat(values, rows.starts), np.maximum.reduceat(values, rows.starts)
+def _standardised(values: NDArray[np.float64], weights: NDArray[np.float64], name: str) -> NDArray[np.float64]:
+    """(..., n): the values with mean 0 and sum of squares 1 in each row, both weighted; any where the weight is 0."""
+    drawn = weights > 0
+    low = np.where(drawn, values, np.inf).min(axis=-1, keepdims=True)
+    high = np.where(drawn, values, -np.inf).max(axis=-1, keepdims=True)
     if (low == high).any():
         raise UndefinedMetric(f"constant {name}: a correlation needs two different values")
-    # Onto 0..1 first: the squares of values that differ by very little would all be 0.
-    unit = (values - rows.spread(low)) / rows.spread(high - low)
-    mean = rows.products(weights, unit) / np.add.reduceat(weights, rows.starts)
-    centred = unit - rows.spread(mean)
-    return np.asarray(centred / rows.spread(np.sqrt(rows.products(weights * centred, centred))))
+    # Onto 0..1 first: the squares of values that differ by very little would all be 0. Those of weight 0 stay there
+    # too: their squares might be infinite, and 0 times that is no number.
+    unit = (values.clip(low, high) - low) / (high - low)
+    centred = unit - _by_row(weights, unit) / weights.sum(axis=-1, keepdims=True)
+    return np.asarray(centred / np.sqrt(_by_row(weights * centred, centred)))
+
+
+def _by_row(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(..., 1): the scalar product of each row of the one with that of the other."""
+    return np.asarray(np.vecdot(one, other)[..., np.newaxis])

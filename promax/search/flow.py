@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from promax.config import Config, ExportConfig
-from promax.search.model import config_of, saved_model
+from promax.saved import config_of, saved_model
 from promax.search.ranking import Hit, nearest, rank
 from promax.search.tickets import Searched, read_tickets
 from promax.search.view import say, show

@@ -2,8 +2,8 @@
 
 One thin layer over `mlflow.MlflowClient`, never the fluent API: no run is active by being the last
 one started, so parents, children and many workers need nothing special. `store` opens the record, `record`
-writes a run into it, `query` finds runs again, `sweep` keeps the run of a sweep, `health` says how the record stands,
-`view` how the MLflow UI shows it.
+writes a run into it, `query` finds runs again, `sweep` keeps the run of a sweep, `registry` holds the promoted
+encoders, `health` says how the record stands, `view` how the MLflow UI shows it.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from promax.tracking.query import (
     runs_of,
 )
 from promax.tracking.record import REASON_TAG, Run, running, start_run, sweep_dead_runs
+from promax.tracking.registry import CHAMPION, Champion, crown, find_champion, register, write_model
 from promax.tracking.store import HOST, PORT, Store, TrackingError, mask, open_store, serve_ui, ui_address, ui_command
 from promax.tracking.sweep import close_lost_runs, close_sweep, find_sweep, finished_run, open_sweep
 from promax.tracking.view import DESCRIPTION_TAG, compare_link, run_link, study_link
@@ -46,12 +47,14 @@ logging.getLogger("mlflow").setLevel(logging.CRITICAL)
 __all__ = [
     "BASELINE_KEY",
     "BASELINE_RUN",
+    "CHAMPION",
     "DESCRIPTION_TAG",
     "HOST",
     "KIND_TAG",
     "PORT",
     "REASON_TAG",
     "REPRODUCTION",
+    "Champion",
     "DatasetRecord",
     "Health",
     "Run",
@@ -63,10 +66,12 @@ __all__ = [
     "close_lost_runs",
     "close_sweep",
     "compare_link",
+    "crown",
     "curves",
     "examine",
     "fetch_folder",
     "find_baseline",
+    "find_champion",
     "find_sweep",
     "finished_run",
     "get_run",
@@ -77,6 +82,7 @@ __all__ = [
     "read_datasets",
     "read_scores",
     "read_text",
+    "register",
     "run_link",
     "running",
     "runs_of",
@@ -88,4 +94,5 @@ __all__ = [
     "termination_raises",
     "ui_address",
     "ui_command",
+    "write_model",
 ]

@@ -29,14 +29,13 @@ def mid_ranks(values: NDArray[np.float64], weights: NDArray[np.float64]) -> NDAr
 
 
 def correlation(x: NDArray[np.float64], y: NDArray[np.float64], weights: NDArray[np.float64]) -> float:
-    rows = np.flatnonzero(weights)
-    held = weights[rows]
     centred = []
-    for values in (x[rows], y[rows]):
-        unit = (values - values.min()) / (values.max() - values.min())
-        moved = unit - (held @ unit) / held.sum()
-        centred.append(moved / math.sqrt((held * moved) @ moved))
-    return min(max(float((held * centred[0]) @ centred[1]), -1.0), 1.0)
+    for values in (x, y):
+        low, high = values[weights > 0].min(), values[weights > 0].max()
+        unit = (values.clip(low, high) - low) / (high - low)
+        moved = unit - (weights @ unit) / weights.sum()
+        centred.append(moved / math.sqrt((weights * moved) @ moved))
+    return min(max(float((weights * centred[0]) @ centred[1]), -1.0), 1.0)
 
 
 def by_class(weights: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

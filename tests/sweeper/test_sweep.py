@@ -413,3 +413,10 @@ def test_a_wrong_request_is_refused_before_there_is_a_study(sweeps) -> None:
         assert (code, err) == (2, f"promax: {what}\n")
     assert sweeps.runs() == []
     assert optuna.get_all_study_names(sweeps.storage) == []
+
+
+def test_a_sweeps_folder_that_is_a_file_is_refused_by_its_key(sweeps) -> None:
+    """What goes wrong after composing is not told as a wrong override."""
+    taken = sweeps.root / "train.jsonl"
+    code, _, err = sweeps.run(LR, name("taken"), total(1), f"hydra.sweep.dir={taken}")
+    assert (code, err.splitlines()[-1]) == (2, f"promax: hydra.sweep.dir={taken}: can't be made a folder: File exists")
