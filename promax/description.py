@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from promax.config import Config
 from promax.data.splits import Splits
-from promax.tracking import Run, RunInfo, compare_link, run_link
+from promax.tracking import RunInfo, compare_link, run_link
 from promax.train import FitReport
 
 SHOWN = {"spearman": "Spearman", "roc_auc": "ROC-AUC"}
@@ -19,7 +19,7 @@ VERDICTS = {
 
 
 def describe(
-    record: Run,
+    run_id: str,
     cfg: Config,
     splits: Splits,
     own: Mapping[str, float],
@@ -36,11 +36,11 @@ def describe(
     found = [_line(name, own, baseline) for name in SHOWN if f"test/{name}" in own]
     pairs = ", ".join(f"{len(each):,} {side}" for side, each in splits.sides())
     level = f"Intervals of {100 * cfg.eval.confidence:g} %"
-    again = f"Again: `promax reproduce {record.run_id[:8]}`"
+    again = f"Again: `promax reproduce {run_id[:8]}`"
     if baseline is not None:
         level += "; the difference is measured pair by pair"
-        study = record.store.experiment_id(cfg.study)
-        beside = compare_link(study, [baseline.run_id, record.run_id])
+        study = baseline.experiment_id
+        beside = compare_link(study, [baseline.run_id, run_id])
         again = f"[Beside the baseline]({beside}), [the baseline]({run_link(study, baseline.run_id)}). {again}"
     return "\n".join(
         [

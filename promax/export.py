@@ -61,7 +61,7 @@ def save(encoder: SentenceTransformer, folder: Path, mode: Literal["adapter", "m
 
     Raises:
         ConfigError: `folder` exists, or `adapter` is asked of an encoder without one.
-        RuntimeError: what was written can't be opened, differs from the encoder, or equals the base.
+        RuntimeError: it can't be written, or what was can't be opened, differs from the encoder, or equals the base.
     """
     if folder.exists():
         raise ConfigError(f"{folder}: exists already, and nothing is overwritten")
@@ -73,10 +73,10 @@ def save(encoder: SentenceTransformer, folder: Path, mode: Literal["adapter", "m
         untrained = _embed_probes(base)
         written = Path(scratch) / folder.name
         if mode == "adapter":
-            _write(encoder, written)
+            _write(encoder, written, name=folder)
             _pin_float32(written)
         else:
-            _write(merged(encoder), written)
+            _write(merged(encoder), written, name=folder)
         (written / "README.md").write_text(card, encoding="utf-8")
         _prove(encoder, written, untrained, TOLERANCE[mode], name=folder)
         written.rename(folder)
@@ -249,8 +249,13 @@ def _embed_probes(encoder: SentenceTransformer) -> NDArray[np.float32]:
     return embed(encoder, PROBES, batch_size=1)
 
 
-def _write(encoder: SentenceTransformer, folder: Path) -> None:
-    encoder.save_pretrained(str(folder), create_model_card=False, safe_serialization=True)
+def _write(encoder: SentenceTransformer, folder: Path, *, name: Path) -> None:
+    try:
+        encoder.save_pretrained(str(folder), create_model_card=False, safe_serialization=True)
+    except (OSError, SafetensorError) as error:
+        # Most often a full disk, of which the library's exception alone would not tell.
+        reason = str(error).partition("\n")[0]
+        raise RuntimeError(f"{name}: not saved, since it can't be written: {reason}") from None
 
 
 def _pin_float32(folder: Path) -> None:

@@ -9,7 +9,6 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -34,7 +33,7 @@ from promax.tracking import (
     Run,
     RunInfo,
     Store,
-    read_scores,
+    finished_scores,
 )
 from promax.train import EpochRecord, FitReport
 
@@ -151,7 +150,7 @@ def log_adversarial(record: Run, store: Store, pairs: Pairs, found: Diagnosis, b
     record.log_scores("adversarial", table)
     curves = [("TF-IDF", found.selection.overlap), ("encoder", found.scores)]
     if baseline is not None:
-        curves.insert(0, ("baseline", _scores_of(store, baseline.run_id, "adversarial").score))
+        curves.insert(0, ("baseline", finished_scores(store, baseline.run_id, "adversarial").score))
     if record.pictures:
         figure = figures.roc([(name, scores, positive) for name, scores in curves], "ROC on adversarial pairs")
         record.log_figure(figure, "figures/roc_adversarial.png")
@@ -172,7 +171,7 @@ def log_outcome(
     curves = [(_legend(cfg), test.scores)]
     gains: dict[str, float] = {}
     if baseline is not None:
-        reference = _scores_of(store, baseline.run_id, "test")
+        reference = finished_scores(store, baseline.run_id, "test")
         found, gains = _differences(record, "delta", reference, score_table(splits.test, test), cfg)
         if "spearman" in found:
             outcome["promax.verdict"] = verdict(found["spearman"])
@@ -183,7 +182,7 @@ def log_outcome(
     own = _named("test/", test.metrics, test.intervals) | gains
     why = f" ({'; '.join(adversarial.reasons)})" if adversarial.reasons else ""
     words = f"tier {outcome['promax.tier']}; adversarial diagnostic {adversarial.status}{why}"
-    outcome[DESCRIPTION_TAG] = describe(record, cfg, splits, own, baseline, outcome.get("promax.verdict"), words)
+    outcome[DESCRIPTION_TAG] = describe(record.run_id, cfg, splits, own, baseline, outcome.get("promax.verdict"), words)
     record.log_metrics(gains, tags=outcome)
 
 
@@ -193,7 +192,7 @@ def log_transfer(
     """The pairs of another domain: metrics as of every side, and the paired differences from the baseline."""
     log_evaluation(record, "transfer", pairs, found, step=0, baseline=baseline)
     if baseline is not None:
-        reference = _scores_of(store, baseline.run_id, "transfer")
+        reference = finished_scores(store, baseline.run_id, "transfer")
         record.log_metrics(_differences(record, "delta_transfer", reference, score_table(pairs, found), cfg)[1])
 
 
@@ -206,12 +205,6 @@ def _differences(
         record.log_text(json.dumps(absent, indent=2) + "\n", f"absent/{name}.json")
     estimates = {metric: each.estimate for metric, each in found.items()}
     return found, _named(f"{name}/", estimates, {metric: each.interval for metric, each in found.items()})
-
-
-@lru_cache(maxsize=3)
-def _scores_of(store: Store, run_id: str, side: Literal["test", "transfer", "adversarial"]) -> ScoreTable:
-    """The scores of a finished run, which stay what they are: the trials of a worker have their baseline in common."""
-    return read_scores(store, run_id, side)
 
 
 def _legend(cfg: Config) -> str:

@@ -28,7 +28,19 @@ from promax.data.pairs import positives
 from promax.data.splits import Splits
 from promax.evaluate import Embed, Evaluation, embed_pairs, evaluate, point_metrics
 from promax.provenance import Provenance, collect
-from promax.tracking import BASELINE_RUN, Run, RunInfo, Store, find_baseline, get_run, open_store, start_run
+from promax.tracking import (
+    BASELINE_RUN,
+    Run,
+    RunInfo,
+    Store,
+    find_baseline,
+    get_run,
+    open_store,
+    read_ahead,
+    send_at_once,
+    settle,
+    start_run,
+)
 from promax.train import EpochRecord, FitReport, fit, plan_for
 from promax.trial import TRIAL_TAG, Trial
 
@@ -128,7 +140,10 @@ def _run(cfg: Config, splits: Splits, overrides: Sequence[str], trial: Trial | N
     # What doesn't fit is refused before the baseline, and before there is a run that could fail of it.
     _check_training(cfg, splits)
     model = encoder.load(cfg.model, device, cfg.seed)
-    return _record(setting, model, _baseline_of(setting))
+    baseline = _baseline_of(setting)
+    # At hand before anything is trained: once it is, a server may be away.
+    read_ahead(setting.store, baseline.run_id)
+    return _record(setting, model, baseline)
 
 
 @lru_cache(maxsize=1)
@@ -173,6 +188,8 @@ def _baseline_of(setting: _Setting) -> RunInfo:
     mlruns.mkdir(parents=True, exist_ok=True)
     # The workers of a sweep begin together: one makes the baseline, the others wait and find it.
     with FileLock(mlruns / "baseline.lock"):
+        # It may wait on disk, for a server that was away when it was made.
+        send_at_once(store)
         found = find_baseline(store, cfg.study, _baseline_key(setting))
         if found is not None:
             setting.tell("baseline: run %s, found again", found.run_id[:8])
@@ -181,6 +198,7 @@ def _baseline_of(setting: _Setting) -> RunInfo:
         untuned = baseline_config(cfg)
         model = encoder.load(untuned.model, setting.device, untuned.seed)
         made = _record(dataclasses.replace(setting, cfg=untuned, trial=None, clock=_Clock()), model, baseline=None)
+        settle(store, made.run_id)
         return get_run(store, made.run_id)
 
 

@@ -7,7 +7,7 @@ import io
 
 from promax import figures
 from promax.evaluate import Evaluation, Slice
-from promax.tracking import Run, RunInfo, read_text
+from promax.tracking import Run, RunInfo, finished_slices
 
 # A longer chart is no longer read; the table has them all.
 MOST_BARS = 20
@@ -21,12 +21,11 @@ def log_slices(record: Run, side: str, found: Evaluation, baseline: RunInfo | No
     """
     if not found.slices:
         return
-    table = f"slices/{side}.csv"
-    record.log_text(_table(found), table)
+    record.log_text(_table(found), f"slices/{side}.csv")
     shown = next((name for name in TITLES if name in found.metrics), None)
     if not record.pictures or side == "dev" or shown is None:
         return
-    before = _values(read_text(record.store, baseline.run_id, table), shown) if baseline is not None else {}
+    before = _values(finished_slices(record.store, baseline.run_id, side), shown) if baseline is not None else {}
     for kind in dict.fromkeys(each.kind for each in found.slices):
         parts = [each for each in found.slices if each.kind == kind and shown in each.metrics]
         largest = sorted(parts, key=lambda each: -each.pairs)[:MOST_BARS]

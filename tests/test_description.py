@@ -37,7 +37,7 @@ def test_a_run_is_described_beside_its_baseline(project: Path) -> None:
         **{"delta/spearman": 0.02, "delta/spearman_low": 0.01, "delta/spearman_high": 0.03, "delta/roc_auc": 0.01},
     }
     with start_run(open_store(), "mine", "tuned", {}, {}) as run:
-        text = describe(run, CFG, SPLITS, own, before, "better", "tier none; adversarial diagnostic not run")
+        text = describe(run.run_id, CFG, SPLITS, own, before, "better", "tier none; adversarial diagnostic not run")
     menu = "workflowType=machine_learning"
     beside = f"#/compare-runs?runs=%5B%22{before.run_id}%22%2C%22{run.run_id}%22%5D&experiments=%5B%221%22%5D&{menu}"
     assert text.splitlines() == [
@@ -60,9 +60,9 @@ def test_a_baseline_and_a_run_without_a_verdict_say_so(project: Path) -> None:
     before = recorded("baseline", {})
     with start_run(open_store(), "mine", "again", {}, {}) as run:
         own = {"test/spearman": 0.5}
-        lines = describe(run, untuned, SPLITS, own, None, None, "tier none").splitlines()
-        assert describe(run, CFG, SPLITS, own, before, None, "tier none").startswith("no verdict: ")
-        undecided = describe(run, CFG, SPLITS, own, before, "undecided", "tier none")
+        lines = describe(run.run_id, untuned, SPLITS, own, None, None, "tier none").splitlines()
+        assert describe(run.run_id, CFG, SPLITS, own, before, None, "tier none").startswith("no verdict: ")
+        undecided = describe(run.run_id, CFG, SPLITS, own, before, "undecided", "tier none")
     assert lines[0] == "**baseline**: the un-tuned encoder, as it came"
     assert lines[2:4] == ["- Spearman on test 0.5000", "- tier none"]
     assert lines[5].startswith("Evaluated: minilm, nothing trained. Pairs of tickets: 1,200 train, 3 dev, 4 test.")

@@ -230,7 +230,7 @@ def test_runs_left_open_are_counted_and_left_as_they_are(stored: Path) -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     with start_run(store, "mine", "alive", {}, {}) as alive, start_run(store, "mine", "dead", {}, {}) as dead:
-        where = store.client.get_run(alive.run_id).data.tags["promax.process"].rpartition("/")[0]
+        where = store.client.get_run(alive.run_id).data.tags["promax.process"].partition("/")[0]
         dead.set_tags({"promax.process": f"{where}/{ended.pid}"})
         _, open_ones, in_progress = record.store(None)
         assert open_ones == Check(
@@ -245,6 +245,22 @@ def test_runs_left_open_are_counted_and_left_as_they_are(stored: Path) -> None:
 
 def status(store: Store, run_id: str) -> str:
     return str(store.client.get_run(run_id).info.status)
+
+
+def test_what_waits_for_a_server_is_counted(project: Path) -> None:
+    assert list(record.unsent()) == []
+    for run_id, writes in (("a" * 32, 3), ("b" * 32, 1)):
+        folder = project / "mlruns" / "pending" / run_id
+        folder.mkdir(parents=True)
+        (folder / "server").write_text("https://***@mlflow.example.com")
+        for number in range(writes):
+            (folder / f"{number + 1:06}.json").touch()
+    assert only(record.unsent()) == Check(
+        "warning",
+        "unsent",
+        "4 writes of 2 runs wait on disk for https://***@mlflow.example.com",
+        "once it is back: promax sync",
+    )
 
 
 def test_the_database_of_sweeps(project: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Callable
@@ -38,6 +39,8 @@ from transformers import (
 from promax import encoder as encoders
 from promax import export
 from promax.config import ConfigError, LoraConfig, ModelConfig
+from promax.tracking.write import Write
+from promax.tracking.write import files_of as record_order
 
 Mode = Literal["adapter", "merged"]
 MODES: list[Mode] = ["adapter", "merged"]
@@ -264,6 +267,48 @@ def test_nothing_of_this_machine_or_the_texts_is_in_the_folder(mode: Mode, base:
 
 
 # --- what must not be kept -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_no_part_of_a_folder_can_be_opened_as_it_goes_into_the_record(mode: Mode, base: Path, tmp_path: Path) -> None:
+    """Each moment of a process that is killed as it copies: after any number of files, and in the middle of the last.
+
+    SentenceTransformer makes do without some of the files: without modules.json it pools on its own.
+    """
+    trained_encoder = trained(base, lora=LoraConfig())
+    export.save(trained_encoder, tmp_path / "model", mode, "card")
+    order = list(record_order(Write(file=tmp_path / "model")))
+    assert len(order) == len(names(tmp_path / "model")) > 5
+    part = tmp_path / "part"
+    part.mkdir()
+    for file, folder in order:
+        with pytest.raises(Exception, match=r"."):
+            SentenceTransformer(str(part), device="cpu", local_files_only=True)
+        place = part / (folder or "") / file.name
+        place.parent.mkdir(exist_ok=True)
+        content = file.read_bytes()
+        place.write_bytes(content)
+    for share in (0.0, 0.5, 0.999):
+        place.write_bytes(content[: int(share * len(content))])
+        with pytest.raises(Exception, match=r"."):
+            SentenceTransformer(str(part), device="cpu", local_files_only=True)
+    place.write_bytes(content)
+    whole = SentenceTransformer(str(part), device="cpu", local_files_only=True)
+    assert np.abs(whole.encode(TEXTS) - trained_encoder.encode(TEXTS)).max() < 1e-5
+
+
+def test_a_full_disk_is_named_and_nothing_is_left(base: Path, tmp_path: Path) -> None:
+    """The system's own words; without them, a library's exception would be all there is."""
+    encoder = trained(base, lora=None)
+    former = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, former[1]))
+    try:
+        with pytest.raises(RuntimeError, match="File too large") as caught:
+            export.save(encoder, tmp_path / "out", "merged", "card")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, former)
+    assert str(caught.value).startswith(f"{tmp_path / 'out'}: not saved, since it can't be written: ")
+    assert list(tmp_path.iterdir()) == []
 
 
 def spoil(monkeypatch: pytest.MonkeyPatch, how: Callable[[Path], None]) -> None:

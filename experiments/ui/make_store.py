@@ -67,8 +67,7 @@ def many(runs: int) -> None:
             at_the_end = dict(model.metrics)
         if number % 100 == 99:
             print(f"{number + 1} runs, {(number + 1) / (time.monotonic() - began):.1f} a second", flush=True)
-    with store.talking():
-        store.client.set_terminated(parent.run_id, "FINISHED")
+    parent.end("FINISHED")
 
 
 def _moved(values: Mapping[str, float], draw: np.random.Generator) -> dict[str, float]:

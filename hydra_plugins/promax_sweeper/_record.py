@@ -39,7 +39,7 @@ def opened(study: Study, subject: Subject) -> Iterator[str | None]:
     if subject.study is None:
         yield None
         return
-    from promax.tracking import close_sweep, held_signals, open_store, open_sweep, status_and_reason
+    from promax.tracking import held_signals, open_store, open_sweep, status_and_reason
 
     store = open_store(subject.tracking_uri)
     # Commands that begin together find one run, not make one each.
@@ -50,11 +50,11 @@ def opened(study: Study, subject: Subject) -> Iterator[str | None]:
     except BaseException as error:
         with held_signals(unless=store.is_server):
             _close_the_deads_runs(store, study)
-            close_sweep(run, *status_and_reason(error))
+            run.end(*status_and_reason(error))
         raise
     with held_signals(unless=store.is_server):
         _close_the_deads_runs(store, study)
-        close_sweep(run, "FINISHED")
+        run.end("FINISHED")
 
 
 def _close_the_deads_runs(store: Store, study: Study) -> None:

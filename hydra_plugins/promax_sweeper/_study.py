@@ -179,9 +179,8 @@ class Study:
     def _requeue_lost(self, *, stopped: bool = False) -> None:
         for trial in self.optuna.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             worker = trial.user_attrs.get(WORKER)
-            started = trial.datetime_start
             # Whose turn it is sees no trial on its way to another worker.
-            if worker is None or (started is not None and has_died(worker, started.timestamp())):
+            if worker is None or has_died(worker):
                 if stopped:
                     self.storage.rdb.set_trial_user_attr(trial._trial_id, STOPPED, True)
                 self.optuna.tell(trial.number, state=TrialState.FAIL)

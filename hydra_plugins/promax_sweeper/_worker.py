@@ -89,6 +89,6 @@ def _settle(run: TrialRun) -> None:
     except BaseException:
         from promax.tracking import held_signals
 
-        with held_signals(unless=False):
+        with held_signals():
             study.stop(trial)
         raise

@@ -52,6 +52,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_reproduce(verbs)
     _add_promote(verbs)
     _add_search(verbs)
+    _add_sync(verbs)
     _add_ui(verbs)
     data = _add_data(verbs)
     _add_build(data)
@@ -151,6 +152,16 @@ def _add_search(verbs: _Verbs) -> None:
     words = search.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help=told)
     _completed(words, partial(completion.overrides, schema="BuildConfig", within="export."))
     search.set_defaults(handler=run.search)
+
+
+def _add_sync(verbs: _Verbs) -> None:
+    sync = verbs.add_parser(
+        "sync", help="send what runs could not tell their server", description=texts.SYNC_HELP, formatter_class=_Raw
+    )
+    sync.add_argument(
+        "--uri", help="a server's address, with its credentials (default: $MLFLOW_TRACKING_URI, then tracking.uri)"
+    )
+    sync.set_defaults(handler=run.sync)
 
 
 def _add_ui(verbs: _Verbs) -> None:

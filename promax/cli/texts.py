@@ -8,6 +8,7 @@ examples:
   promax reproduce 3f2a91bc                                         a logged run again, compared to the bit
   promax promote 3f2a91bc                                           its encoder to the registry, past the gate
   promax search "VPN drops" --run 3f2a91bc --tickets incident.csv   the difference on tickets of your own
+  promax sync                                                       what runs could not tell a server that was away
   promax ui                                                         the record in the browser
   promax data build incident.csv --out pairs                        an export becomes pairs
   promax data audit pairs/train.parquet --test pairs/test.parquet   what is wrong with them
@@ -89,6 +90,18 @@ by its links in an export, by label 1 in a pair file. Texts are shown here and w
   promax search INC0010042 --run 3f2a91bc --tickets incident.xlsx --top 10
   promax search 4711 --run 3f2a91bc --tickets bugs.csv export.columns.short=Summary
   promax search "printer is blank" --run 3f2a91bc --tickets pairs/test.parquet
+"""
+
+SYNC_HELP = """\
+A run whose MLflow server stops answering goes on: what it logs is kept under mlruns/pending/, in order, and sent when
+the server is back. What was still there when the run ended is sent by this, once; Ctrl-C loses nothing of it.
+Credentials are not kept: a server that wants them is told from others by its address, as given here. What a server
+refuses, like writes of a run that was deleted there, stays and is named; delete its folder to give it up.
+
+  promax sync
+  promax sync --uri https://ann:secret@mlflow.example.com
+
+Exit code 0 when nothing is left, else 1.
 """
 
 AUDIT_HELP = """\

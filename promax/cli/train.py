@@ -114,8 +114,10 @@ def _run(cfg: Config) -> dict[str, float]:
 
     from promax.compare import compare
     from promax.run import run
+    from promax.tracking import waits
 
     result = run(cfg, splits, HydraConfig.get().overrides.task, current())
-    if current() is None:
+    # What waits on disk was told of; the record can't compare it yet.
+    if current() is None and not waits(result.run_id):
         compare([result.run_id], None, cfg.tracking.uri)
     return {f"dev/{name}": value for name, value in result.dev.metrics.items()} if result.dev is not None else {}

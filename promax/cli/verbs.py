@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from functools import partial
 from typing import TYPE_CHECKING
@@ -40,6 +41,23 @@ def reproduce(options: argparse.Namespace) -> int:
         print("the worktree is removed; a run in progress is marked KILLED", file=sys.stderr)
         raise
     return 0 if same else 1
+
+
+def sync(options: argparse.Namespace) -> int:
+    from promax.cli.compose import composed
+    from promax.config import Config
+    from promax.tracking import send_waiting, waiting_runs
+
+    addresses = [options.uri, os.environ.get("MLFLOW_TRACKING_URI"), composed("config", Config, []).tracking.uri]
+    waiting = waiting_runs()
+    runs = f"{len(waiting)} run{'s' * (len(waiting) > 1)}"
+    print(f"{sum(each.writes for each in waiting)} writes of {runs} wait" if waiting else "nothing waits")
+    done = True
+    for each in send_waiting([address for address in addresses if address]):
+        done = done and each.refusal is None
+        told = f"run {each.pending.run_id[:8]}: {each.sent} of {each.pending.writes} sent to {each.pending.server}"
+        print(told + (f"; {each.refusal}" if each.refusal else ""), flush=True)
+    return 0 if done else 1
 
 
 def promote(options: argparse.Namespace) -> int:

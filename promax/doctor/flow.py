@@ -25,6 +25,7 @@ def doctor(uri: str | None, models: Callable[[], Mapping[str, ModelConfig]]) -> 
         ("libraries", installation.libraries),
         ("conf", installation.configs),
         ("store", partial(record.store, uri)),
+        ("unsent", record.unsent),
         ("sweeps", record.sweeps),
         ("disk", machine.disk),
         ("model", partial(installation.encoders, models)),

@@ -1,4 +1,4 @@
-"""MLflow's database, runs left open, Optuna's database."""
+"""MLflow's database, runs left open, what waits for a server, Optuna's database."""
 
 from __future__ import annotations
 
@@ -33,6 +33,17 @@ def store(uri: str | None) -> Iterator[Check]:
         yield Check("warning", "runs", says, "the next `promax train` closes them as FAILED")
     if alive or not dead:
         yield Check("ok", "runs", f"{len(alive)} in progress")
+
+
+def unsent() -> Iterator[Check]:
+    """What runs could not tell their server; where nothing waits, nothing is said."""
+    from promax.tracking import waiting_runs
+
+    if waiting := waiting_runs():
+        runs = f"{len(waiting)} run{'s' * (len(waiting) > 1)}"
+        servers = ", ".join(sorted({each.server for each in waiting}))
+        says = f"{sum(each.writes for each in waiting)} writes of {runs} wait on disk for {servers}"
+        yield Check("warning", "unsent", says, "once it is back: promax sync")
 
 
 def sweeps() -> Iterator[Check]:

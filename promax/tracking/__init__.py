@@ -3,7 +3,8 @@
 One thin layer over `mlflow.MlflowClient`, never the fluent API: no run is active by being the last
 one started, so parents, children and many workers need nothing special. `store` opens the record, `record`
 writes a run into it, `query` finds runs again, `sweep` keeps the run of a sweep, `registry` holds the promoted
-encoders, `health` says how the record stands, `view` how the MLflow UI shows it.
+encoders, `pending` keeps what a server that is away is to be told and `sync` tells it later, `health` says how the
+record stands, `view` how the MLflow UI shows it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
 from promax.tracking.datasets import DatasetRecord, read_datasets
 from promax.tracking.ending import Terminated, held_signals, status_and_reason, termination_raises
 from promax.tracking.health import Health, examine
+from promax.tracking.pending import send_at_once, settle, waiting_runs, waits
 from promax.tracking.query import (
     BASELINE_KEY,
     BASELINE_RUN,
@@ -30,7 +32,10 @@ from promax.tracking.query import (
     curves,
     fetch_folder,
     find_baseline,
+    finished_scores,
+    finished_slices,
     get_run,
+    read_ahead,
     read_scores,
     read_text,
     runs_of,
@@ -38,11 +43,14 @@ from promax.tracking.query import (
 from promax.tracking.record import REASON_TAG, Run, running, start_run, sweep_dead_runs
 from promax.tracking.registry import CHAMPION, Champion, crown, find_champion, register, write_model
 from promax.tracking.store import HOST, PORT, Store, TrackingError, mask, open_store, serve_ui, ui_address, ui_command
-from promax.tracking.sweep import close_lost_runs, close_sweep, find_sweep, finished_run, open_sweep
+from promax.tracking.sweep import close_lost_runs, find_sweep, finished_run, open_sweep
+from promax.tracking.sync import send_waiting
 from promax.tracking.view import DESCRIPTION_TAG, compare_link, run_link, study_link
 
 # What MLflow logs as an error it also raises, and its copy shows SQL with its values.
 logging.getLogger("mlflow").setLevel(logging.CRITICAL)
+# Under it, a page for each attempt to reach a server that is away.
+logging.getLogger("urllib3").setLevel(logging.ERROR)
 
 __all__ = [
     "BASELINE_KEY",
@@ -64,7 +72,6 @@ __all__ = [
     "TrackingError",
     "artifacts_in",
     "close_lost_runs",
-    "close_sweep",
     "compare_link",
     "crown",
     "curves",
@@ -74,11 +81,14 @@ __all__ = [
     "find_champion",
     "find_sweep",
     "finished_run",
+    "finished_scores",
+    "finished_slices",
     "get_run",
     "held_signals",
     "mask",
     "open_store",
     "open_sweep",
+    "read_ahead",
     "read_datasets",
     "read_scores",
     "read_text",
@@ -86,7 +96,10 @@ __all__ = [
     "run_link",
     "running",
     "runs_of",
+    "send_at_once",
+    "send_waiting",
     "serve_ui",
+    "settle",
     "start_run",
     "status_and_reason",
     "study_link",
@@ -94,5 +107,7 @@ __all__ = [
     "termination_raises",
     "ui_address",
     "ui_command",
+    "waiting_runs",
+    "waits",
     "write_model",
 ]

@@ -40,7 +40,7 @@ def termination_raises() -> Iterator[None]:
 
 
 @contextmanager
-def held_signals(*, unless: bool) -> Iterator[None]:
+def held_signals(*, unless: bool = False) -> Iterator[None]:
     """Ctrl-C and SIGTERM wait until the end of the block, so that a second one does not cut the closing short.
 
     Not so with `unless`, for closing that may take minutes.

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -42,6 +43,7 @@ class RunInfo:
     tags: dict[str, str]
     start_time: datetime
     artifact_uri: str
+    experiment_id: str
 
 
 def find_baseline(store: Store, study: str, key: str) -> RunInfo | None:
@@ -149,10 +151,8 @@ def curves(store: Store, run: RunInfo, names: Sequence[str] | None = None) -> di
     }
 
 
-def read_scores(
-    store: Store, run_id: str, side: Literal["dev", "test", "adversarial", "transfer"] = "test"
-) -> ScoreTable:
-    """The per-pair scores that a run wrote for one side.
+def read_scores(store: Store, run_id: str, side: str = "test") -> ScoreTable:
+    """The per-pair scores that a run wrote for one side: dev, test, adversarial or transfer.
 
     Raises:
         ConfigError: the run has none, or the file is damaged.
@@ -164,6 +164,27 @@ def read_scores(
         raise
     except ValueError as error:
         raise ConfigError(f"run {run_id}: {path} is damaged: {error}") from None
+
+
+@lru_cache(maxsize=4)
+def finished_scores(store: Store, run_id: str, side: str) -> ScoreTable:
+    """The scores of a finished run, which stay what they are: the trials of a worker have their baseline in common."""
+    return read_scores(store, run_id, side)
+
+
+@lru_cache(maxsize=4)
+def finished_slices(store: Store, run_id: str, side: str) -> str:
+    """The table of the parts of a side, slices/<side>.csv, of a finished run."""
+    return read_text(store, run_id, f"slices/{side}.csv")
+
+
+@lru_cache(maxsize=1)
+def read_ahead(store: Store, run_id: str) -> None:
+    """Have both of the above answer for every side of a run from now on, whether or not the record can be reached."""
+    for path in artifacts_in(store, run_id, "scores"):
+        finished_scores(store, run_id, Path(path).stem)
+    for path in artifacts_in(store, run_id, "slices"):
+        finished_slices(store, run_id, Path(path).stem)
 
 
 def search(
@@ -216,4 +237,5 @@ def run_info(store: Store, run: MlflowRun, study: str | None = None) -> RunInfo:
         tags=dict(run.data.tags),
         start_time=datetime.fromtimestamp(run.info.start_time / 1000, tz=timezone.utc),
         artifact_uri=run.info.artifact_uri,
+        experiment_id=run.info.experiment_id,
     )

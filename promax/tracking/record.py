@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import logging
 import math
+import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from mlflow.entities import Metric, Param, RunTag
-
 from promax.process import has_died, this_process
 from promax.scores import ScoreTable
-from promax.tracking.datasets import DatasetRecord, as_input
+from promax.tracking.datasets import DatasetRecord
 from promax.tracking.ending import held_signals, status_and_reason, termination_raises
+from promax.tracking.pending import Outbox, send_at_once, waits
 from promax.tracking.query import search
 from promax.tracking.store import Store, TrackingError, mask
+from promax.tracking.write import Write
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -36,14 +37,19 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Run:
-    """An open run. Every method writes at once and raises `TrackingError` where the store can't be written to.
+    """An open run. Every method writes at once and raises `TrackingError` where the store refuses it.
 
-    Credentials of URIs in parameters, tags and texts are masked. `pictures` says whether it is to have figures.
+    A server that is away is waited for without holding the run up: see `promax.tracking.pending`. Credentials of URIs
+    in parameters, tags and texts are masked. `pictures` says whether it is to have figures.
     """
 
     store: Store
     run_id: str
     pictures: bool = True
+    outbox: Outbox = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "outbox", Outbox(self.store, self.run_id))
 
     def log_params(self, params: Mapping[str, object]) -> None:
         """Write parameters; they can't be changed afterwards.
@@ -51,9 +57,8 @@ class Run:
         Raises:
             ValueError: a value of more than 6000 characters.
         """
-        entities = [Param(key, _as_text(f"parameter {key}", value, LONGEST_PARAM)) for key, value in params.items()]
-        with self.store.talking():
-            self.store.client.log_batch(self.run_id, params=entities, synchronous=True)
+        texts = {key: _as_text(f"parameter {key}", value, LONGEST_PARAM) for key, value in params.items()}
+        self.outbox.send(Write(params=texts))
 
     def set_tags(self, tags: Mapping[str, object]) -> None:
         """Write tags, over those of the same name.
@@ -75,38 +80,42 @@ class Run:
         for name, value in metrics.items():
             if not math.isfinite(value):
                 raise ValueError(f"metric {name}={value} at step {step}: must be finite")
-        now = int(time.time() * 1000)
-        values = [Metric(name, float(value), now, step) for name, value in metrics.items()]
-        texts = [RunTag(key, _as_text(f"tag {key}", value, LONGEST_TAG)) for key, value in (tags or {}).items()]
-        with self.store.talking():
-            self.store.client.log_batch(self.run_id, metrics=values, tags=texts, synchronous=True)
+        now = _now()
+        values = [(name, float(value), now, step) for name, value in metrics.items()]
+        self.outbox.send(Write(metrics=values, tags=_tags(tags or {})))
 
     def log_text(self, text: str, path: str) -> None:
         """Write `text` as the artifact `path`, like "config.yaml"."""
-        with self.store.talking():
-            self.store.client.log_text(self.run_id, mask(text), path)
+        self._log_file(path, lambda file: file.write_text(mask(text), encoding="utf-8"))
 
     def log_artifact(self, path: Path, folder: str | None = None) -> None:
         """Copy a file, or the files of a folder, into the artifact folder `folder` (None: the top)."""
-        log = self.store.client.log_artifacts if path.is_dir() else self.store.client.log_artifact
-        with self.store.talking():
-            log(self.run_id, str(path), folder)
+        self.outbox.send(Write(file=path, folder=folder))
 
     def log_figure(self, figure: Figure, path: str) -> None:
         """Write a matplotlib figure as the artifact `path`, like "figures/scores.png"."""
-        with self.store.talking():
-            self.store.client.log_figure(self.run_id, figure, path)
+        self._log_file(path, figure.savefig)
 
     def log_scores(self, side: Literal["dev", "test", "adversarial", "transfer"], table: ScoreTable) -> None:
         """Write the per-pair scores of one side as scores/<side>.csv, from which its metrics are computed again."""
-        with self.store.talking():
-            self.store.client.log_text(self.run_id, table.to_csv(), f"scores/{side}.csv")
+        self._log_file(f"scores/{side}.csv", lambda file: file.write_text(table.to_csv(), encoding="utf-8"))
 
     def log_datasets(self, datasets: Sequence[DatasetRecord]) -> None:
         """Write what the run was trained and evaluated on, shown by MLflow in the column "Dataset"."""
-        inputs = [as_input(each) for each in datasets]
-        with self.store.talking():
-            self.store.client.log_inputs(self.run_id, inputs)
+        self.outbox.send(Write(datasets=datasets))
+
+    def end(self, status: Literal["FINISHED", "FAILED", "KILLED"], reason: str | None = None) -> None:
+        """Close the run, and say why where there is a reason. A second Ctrl-C or SIGTERM does not cut this short."""
+        with held_signals():
+            self.outbox.send(Write(tags=_tags({} if reason is None else {REASON_TAG: reason}), ended=(status, _now())))
+        self.outbox.close()
+
+    def _log_file(self, path: str, write: Callable[[Path], object]) -> None:
+        folder, _, name = path.rpartition("/")
+        with self.store.talking(), tempfile.TemporaryDirectory() as scratch:
+            file = Path(scratch) / name
+            write(file)
+            self.log_artifact(file, folder or None)
 
 
 @contextmanager
@@ -139,28 +148,33 @@ def start_run(
             run.log_params(params)
             yield run
         except BaseException as error:
-            with held_signals(unless=store.is_server):
-                _close_after(error, run)
+            _close_after(error, run)
             raise
-        with held_signals(unless=store.is_server), store.talking():
-            store.client.set_terminated(run.run_id, "FINISHED")
+        run.end("FINISHED")
 
 
 def sweep_dead_runs(store: Store) -> list[str]:
     """Close as FAILED the runs that processes of this machine left open when they died, and return their ids.
 
-    Nothing is done about a run whose process may still live: one on another machine, or in another container.
+    What waits of any run is sent first. Nothing is done about a run whose process may still live: one on another
+    machine, or in another container.
     """
+    send_at_once(store)
     return [run_id for run_id in running(store)[1] if close_lost(store, run_id, "process died")]
 
 
 def close_lost(store: Store, run_id: str, reason: str) -> bool:
-    """Close as FAILED a run that was found open and has nobody to close it; False where it was closed meanwhile."""
+    """Close as FAILED a run that was found open and has nobody to close it.
+
+    False where it was closed meanwhile, or where something of it waits on disk: its end may be in that.
+    """
+    if waits(run_id):
+        return False
     with store.talking():
         # Read again: it may have been closed properly since the search.
         if store.client.get_run(run_id).info.status != "RUNNING":
             return False
-        close(Run(store, run_id), "FAILED", reason)
+    Run(store, run_id).end("FAILED", reason)
     return True
 
 
@@ -169,34 +183,36 @@ def running(store: Store) -> tuple[list[str], list[str]]:
     alive: list[str] = []
     dead: list[str] = []
     for run in search(store, "attributes.status = 'RUNNING'"):
-        died = has_died(run.data.tags.get(PROCESS_TAG, ""), run.info.start_time / 1000)
+        died = has_died(run.data.tags.get(PROCESS_TAG, ""))
         (dead if died else alive).append(str(run.info.run_id))
     return alive, dead
 
 
 def create_run(store: Store, study: str, name: str, tags: Mapping[str, object]) -> Run:
     """A run that belongs to this process, and that nothing closes but its process' death."""
-    texts = {key: _as_text(f"tag {key}", value, LONGEST_TAG) for key, value in tags.items()}
+    texts = _tags(tags)
     experiment = store.experiment_id(study)
     with store.talking():
         created = store.client.create_run(experiment, tags={**texts, PROCESS_TAG: this_process()}, run_name=name)
     return Run(store, created.info.run_id)
 
 
-def close(run: Run, status: str, reason: str) -> None:
-    """Close a run before its time, and say why."""
-    run.set_tags({REASON_TAG: reason})
-    with run.store.talking():
-        run.store.client.set_terminated(run.run_id, status)
-
-
 def _close_after(error: BaseException, run: Run) -> None:
     """Close a run that `error` ended; what goes wrong in this must not take that error's place."""
     status, reason = status_and_reason(error)
     try:
-        close(run, status, reason)
+        run.end(status, reason)
     except TrackingError as failure:
         _logger.warning("run %s could not be closed as %s: %s", run.run_id, status, failure)
+
+
+def _tags(tags: Mapping[str, object]) -> dict[str, str]:
+    return {key: _as_text(f"tag {key}", value, LONGEST_TAG) for key, value in tags.items()}
+
+
+def _now() -> int:
+    """Unix milliseconds, as MLflow counts."""
+    return int(time.time() * 1000)
 
 
 def _as_text(what: str, value: object, longest: int) -> str:

@@ -43,6 +43,10 @@ class TrackingError(RuntimeError):
     """The record could not be read or written; one line, without credentials."""
 
 
+class UnavailableError(TrackingError):
+    """The record can't be reached now: the same may succeed later."""
+
+
 @dataclass(frozen=True)
 class Store:
     """An open record of runs.
@@ -73,7 +77,19 @@ class Store:
         try:
             yield
         except (MlflowException, OSError) as error:
-            raise TrackingError(f"{self.label}: {_first_line(error)}") from None
+            kind = UnavailableError if self._may_pass(error) else TrackingError
+            raise kind(f"{self.label}: {_first_line(error)}") from None
+
+    def _may_pass(self, error: Exception) -> bool:
+        """Whether the server is away, slow or at fault itself, as any proxy before it says; or a database is locked."""
+        if not self.is_server:
+            return "database is locked" in str(error)
+        if isinstance(error, MlflowException):
+            code: int = error.get_http_status_code()  # type: ignore[no-untyped-call]
+        else:
+            # Of files, MLflow passes on what requests raises.
+            code = getattr(getattr(error, "response", None), "status_code", 0)
+        return code >= 500 or code == 429
 
     def experiment_id(self, study: str) -> str:
         """The MLflow experiment of a study, created where there is none yet.

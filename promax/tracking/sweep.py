@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
 
 from promax.process import this_process
 from promax.tracking.query import KIND_TAG, SWEEP, RunInfo, run_info, search
@@ -33,13 +32,6 @@ def find_sweep(store: Store, study: str) -> str | None:
     """The id of a study's own run, the latest where there are several; None where its runs are no sweep's."""
     found = search(store, f"tags.`{KIND_TAG}` = '{SWEEP}'", experiments=[store.experiment_id(study)], at_most=1)
     return str(found[0].info.run_id) if found else None
-
-
-def close_sweep(run: Run, status: Literal["FINISHED", "FAILED", "KILLED"], reason: str = "") -> None:
-    """Close what `open_sweep` opened, and say why where it is not FINISHED."""
-    run.set_tags({REASON_TAG: reason})
-    with run.store.talking():
-        run.store.client.set_terminated(run.run_id, status)
 
 
 def close_lost_runs(store: Store, study: str, sweep: str, has_ended: Callable[[int], bool]) -> None:

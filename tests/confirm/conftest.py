@@ -22,7 +22,6 @@ from promax.tracking import (
     Run,
     RunInfo,
     Store,
-    close_sweep,
     open_store,
     open_sweep,
     start_run,
@@ -160,6 +159,7 @@ def _info(run_id: str, setting: SettingConfig | None, seed: int) -> RunInfo:
         tags={key: str(value) for key, value in TAGS.items()},
         start_time=datetime(2026, 11, 25, tzinfo=timezone.utc),
         artifact_uri="",
+        experiment_id="",
     )
 
 
@@ -192,7 +192,7 @@ class Planted:
                 elsewhere = transfer[setting] if transfer else None
                 runs.append(self.run(cfg, setting, seed, shifted, baseline, elsewhere, parent))
         if parent is not None:
-            close_sweep(parent, "FINISHED")
+            parent.end("FINISHED")
         return runs
 
     def baseline(self, cfg: Config, auc: float, transfer: float | None = None) -> str:

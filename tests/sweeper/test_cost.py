@@ -12,10 +12,10 @@ import optuna
 import pytest
 from sentence_transformers import SentenceTransformer
 
-from promax import base, journal, weights
+from promax import base, weights
 from promax.cli import main
 from promax.metrics import resampling
-from promax.tracking import RunInfo, open_store, read_text, runs_of
+from promax.tracking import RunInfo, open_store, query, read_text, runs_of
 
 # A sweep of the real encoder: `make fast` leaves it out.
 pytestmark = pytest.mark.slow
@@ -39,9 +39,10 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, Counter[str]]:
     baselines' scores read by side."""
     weights._digest.cache_clear()
     base._kept.cache_clear()
-    journal._scores_of.cache_clear()
+    query.finished_scores.cache_clear()
+    query.read_ahead.cache_clear()
     seen: dict[str, Counter[str]] = {kind: Counter() for kind in ("hashed", "opened", "tokenized", "read")}
-    preprocess, opened, read = SentenceTransformer.preprocess, SentenceTransformer.__init__, journal.read_scores
+    preprocess, opened, read = SentenceTransformer.preprocess, SentenceTransformer.__init__, query.read_scores
 
     def counting_preprocess(self: Any, texts: list[str], *given: Any, **named: Any) -> Any:
         seen["tokenized"].update(texts)
@@ -64,7 +65,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, Counter[str]]:
     monkeypatch.setattr(Path, "open", counting_open)
     monkeypatch.setattr(SentenceTransformer, "preprocess", counting_preprocess)
     monkeypatch.setattr(SentenceTransformer, "__init__", counting_init)
-    monkeypatch.setattr(journal, "read_scores", counting_read)
+    monkeypatch.setattr(query, "read_scores", counting_read)
     return seen
 
 

@@ -351,7 +351,8 @@ def test_the_embedded_storage_is_in_write_ahead_logging(sweeps) -> None:
 
 
 def pid_of(trial: optuna.trial.FrozenTrial) -> int:
-    return int(trial.user_attrs["worker"].partition("/")[2])
+    _where, pid, _birth = trial.user_attrs["worker"].split("/")
+    return int(pid)
 
 
 def wait_for_a_running_trial(sweeps, name: str, number: int = 0) -> None:

@@ -10,9 +10,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
-from promax.process import has_died, this_process
+from promax.process import birth, has_died, this_process
 from promax.tracking import RunInfo, Store, get_run, start_run, sweep_dead_runs
 
 TRAINING = """
@@ -71,24 +72,40 @@ def ended(store: Store, run_id: str) -> tuple[str, str]:
 
 def test_a_process_is_known_by_its_number_and_its_birth() -> None:
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    owner = f"{this_process().partition('/')[0]}/{child.pid}"
-    now = time.time()
-    assert not has_died(this_process(), now)
-    assert not has_died(owner, now)
-    # An hour before it was born, its number was another process's.
-    assert has_died(owner, now - 3600)
+    where, _pid, _birth = this_process().split("/")
+    owner = f"{where}/{child.pid}/{birth(child.pid)}"
+    assert not has_died(this_process())
+    assert not has_died(owner)
+    # An older process had the same number.
+    assert has_died(f"{where}/{child.pid}/{birth(os.getpid())}")
+    # As runs recorded it once.
+    assert not has_died(f"{where}/{child.pid}")
     child.kill()
     # Its parent has not asked for its exit status yet: a zombie.
     deadline = time.monotonic() + 10
-    while not has_died(owner, now) and time.monotonic() < deadline:
+    while not has_died(owner) and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert has_died(owner, now)
+    assert has_died(owner)
     child.communicate()
-    assert has_died(owner, now)
+    assert has_died(owner)
+    assert has_died(f"{where}/{child.pid}")
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").is_file(), reason="reads the kernel's own figures")
+def test_a_process_lives_on_while_the_clock_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel reckons its boot's time of day, which psutil adds to, from the clock as it is set now."""
+    before, born = this_process(), psutil.Process().create_time()
+    boot = psutil.boot_time()
+    for shift in (3600, -3600):
+        monkeypatch.setattr(psutil._pslinux, "boot_time", lambda shift=shift: boot + shift)
+        monkeypatch.setattr(psutil._pslinux, "BOOT_TIME", boot + shift, raising=False)
+        assert abs(psutil.Process().create_time() - born) > 3000, "the fault is there"
+        assert this_process() == before
+        assert not has_died(before)
 
 
 @pytest.mark.parametrize(
     "owner", ["", "elsewhere/1", f"{os.getpid()}", "no number/x"], ids=["none", "host", "pid", "text"]
 )
 def test_nothing_is_claimed_about_processes_elsewhere(owner: str) -> None:
-    assert not has_died(owner, started=0.0)
+    assert not has_died(owner)

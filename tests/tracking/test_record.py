@@ -279,9 +279,9 @@ def interrupt_closing(monkeypatch: pytest.MonkeyPatch, number: signal.Signals) -
     """The signal arrives just before MLflow writes a run's last status."""
     close = MlflowClient.set_terminated
 
-    def interrupted(client: MlflowClient, run_id: str, status: str) -> None:
+    def interrupted(client: MlflowClient, run_id: str, status: str, ended: int) -> None:
         signal.raise_signal(number)
-        close(client, run_id, status)
+        close(client, run_id, status, ended)
 
     monkeypatch.setattr(MlflowClient, "set_terminated", interrupted)
 
