@@ -3,8 +3,8 @@
     python experiments/ui/measure.py ROOT STUDY [--tries 5] [--chromium /usr/bin/chromium]
 
 Needs `pip install playwright` and a Chromium. A page is there when its rows, or its table and its plot, are visible.
-Each try is a new page of one browser, which has the UI's scripts from the first. Beside the seconds on the clock stand
-those of the server's processor, which other programs of the machine do not lengthen.
+Each try is a new page of one browser, which has the UI's scripts from an earlier one. Beside the seconds on the clock
+stand those that server and browser computed, which other programs of the machine lengthen far less.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import os
 import statistics
 import time
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,27 +33,41 @@ COMPARED = ["table", ".js-plotly-plot .main-svg"]
 
 
 class Table:
-    """Prints a row for each thing timed: median, least, and the server's own seconds."""
+    """Prints a row for each thing timed: medians of the seconds on the clock and of those computed."""
 
     def __init__(self, server: int, tries: int) -> None:
         self._server, self._tries = psutil.Process(server), tries
-        print("| what | median s | least s | server's processor s | under 2 s |\n| --- | --- | --- | --- | --- |")
+        print("| what | s | least s | server computed s | browser computed s | under 2 s |")
+        print("| --- | --- | --- | --- | --- | --- |")
 
-    def time(self, what: str, once: Callable[[], object]) -> None:
-        once()
-        seconds, worked = [], []
+    def time(self, what: str, once: Callable[[], AbstractContextManager[object]]) -> None:
+        """`once` is entered when all is there; what leaving it takes is not counted. The first time is none of them."""
+        with once():
+            pass
+        seconds, served, shown = [], [], []
         for _ in range(self._tries):
-            before, began = self._spent(), time.perf_counter()
-            once()
-            seconds.append(time.perf_counter() - began)
-            worked.append(self._spent() - before)
-        middle, least = statistics.median(seconds), min(seconds)
-        verdict = "yes" if middle < LIMIT else "no"
-        print(f"| {what} | {middle:.2f} | {least:.2f} | {statistics.median(worked):.2f} | {verdict} |", flush=True)
+            server, browser, began = *self._computed(), time.perf_counter()
+            with once():
+                seconds.append(time.perf_counter() - began)
+                after = self._computed()
+                served.append(after[0] - server)
+                shown.append(after[1] - browser)
+        median = statistics.median
+        figures = f"{median(seconds):.2f} | {min(seconds):.2f} | {median(served):.2f} | {median(shown):.2f}"
+        print(f"| {what} | {figures} | {'yes' if median(seconds) < LIMIT else 'no'} |", flush=True)
 
-    def _spent(self) -> float:
-        tree = [self._server, *self._server.children(recursive=True)]
-        return sum(each.cpu_times().user + each.cpu_times().system for each in tree)
+    def _computed(self) -> tuple[float, float]:
+        """The processor's seconds of the server, and of all else that this process started: the browser."""
+        server = {self._server, *self._server.children(recursive=True)}
+        return _seconds(server), _seconds(set(psutil.Process().children(recursive=True)) - server)
+
+
+def _seconds(processes: Iterable[psutil.Process]) -> float:
+    total = 0.0
+    for each in processes:
+        with suppress(psutil.NoSuchProcess):
+            total += sum(each.cpu_times()[:4])  # its own, and those of its children that have ended
+    return total
 
 
 def post(address: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -64,13 +79,19 @@ def post(address: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def show(context: BrowserContext, address: str, signs: Sequence[str]) -> None:
-    """Open a page and wait until all that makes it is visible."""
-    page = context.new_page()
-    page.goto(address)
+def answer(address: str, path: str, body: dict[str, Any]) -> AbstractContextManager[object]:
+    return nullcontext(post(address, path, body))
+
+
+@contextmanager
+def page(context: BrowserContext, address: str, signs: Sequence[str]) -> Iterator[None]:
+    """A page, once all that makes it is visible."""
+    opened = context.new_page()
+    opened.goto(address)
     for sign in signs:
-        page.locator(sign).first.wait_for(timeout=60_000)
-    page.close()
+        opened.locator(sign).first.wait_for(timeout=60_000)
+    yield
+    opened.close()
 
 
 def measure(address: str, server: int, study: str, tries: int, browser: str) -> None:
@@ -79,15 +100,15 @@ def measure(address: str, server: int, study: str, tries: int, browser: str) -> 
     chosen = {**newest, "order_by": ["metrics.`dev/spearman` DESC"]}
     ids = [run["info"]["run_id"] for run in post(address, "runs/search", chosen)["runs"]]
     table = Table(server, tries)
-    table.time("REST: the newest 100 runs", partial(post, address, "runs/search", newest))
-    table.time("REST: the best 100 on dev", partial(post, address, "runs/search", chosen))
+    table.time("REST: the newest 100 runs", partial(answer, address, "runs/search", newest))
+    table.time("REST: the best 100 on dev", partial(answer, address, "runs/search", chosen))
     with chromium(browser) as context:
         plain = f"{address}/#/experiments/{study}/runs"
-        table.time("page: list of runs, as MLflow opens it", partial(show, context, plain, ROWS))
-        table.time("page: list of runs, prepared view", partial(show, context, study_link(address, study), ROWS))
+        table.time("page: list of runs, as MLflow opens it", partial(page, context, plain, ROWS))
+        table.time("page: list of runs, prepared view", partial(page, context, study_link(address, study), ROWS))
         for count in (2, 25):
             compared = f"{address}/{compare_link(study, ids[:count])}"
-            table.time(f"page: {count} runs compared", partial(show, context, compared, COMPARED))
+            table.time(f"page: {count} runs compared", partial(page, context, compared, COMPARED))
 
 
 def main() -> None:

@@ -187,6 +187,7 @@ def ui_command(store: Store, host: str, port: int) -> tuple[list[str], dict[str,
     if store.artifacts is None:
         raise ConfigError(f"--uri {store.label}: an MLflow server shows its own UI; open that address in a browser")
     argv = [sys.executable, "-m", "mlflow", "ui", "--host", host, "--port", str(port), "--workers", "1"]
+    argv += ["--uvicorn-opts", "--loop promax.tracking.served:event_loop"]
     environment = {
         **os.environ,
         "MLFLOW_BACKEND_STORE_URI": store.uri,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import http.server
 import json
 import os
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import uvicorn
 from mlflow import MlflowClient
 
 from promax.config import ConfigError
@@ -222,6 +224,19 @@ def test_the_ui_needs_a_free_port(store: Store) -> None:
         with pytest.raises(ConfigError) as raised:
             serve_ui(store, "127.0.0.1", port)
     assert str(raised.value).startswith(f"--host 127.0.0.1 --port {port}: can't listen there: Address already in use")
+
+
+def test_uvicorn_takes_the_loop_that_the_ui_runs_in(store: Store) -> None:
+    argv, _ = ui_command(store, "127.0.0.1", 5000)
+    option, name = argv[argv.index("--uvicorn-opts") + 1].split()
+    assert option == "--loop"
+    make, usual = uvicorn.Config("any:app", loop=name).get_loop_factory(), gc.get_threshold()
+    assert make is not None
+    try:
+        make().close()
+        assert gc.get_threshold() == (50_000, 20, 100) != usual
+    finally:
+        gc.set_threshold(*usual)
 
 
 @pytest.fixture
