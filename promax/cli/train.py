@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,9 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
     from promax.data.splits import Splits
+
+# Pairs of so many data configs are kept between trials; a sweep over data has few at a time.
+_KEPT = 4
 
 
 class _Refused(BaseException):
@@ -97,12 +99,20 @@ def _train_one(composed: DictConfig) -> dict[str, float]:
         raise _Refused(error) from error
 
 
-@lru_cache(maxsize=4)
-def _load_once(cfg: DataConfig, *, training: bool) -> Splits:
-    """The trials of a sweep share their pairs, which were checked against the study's."""
-    from promax.data.splits import load
+_loaded: dict[str, Splits] = {}
 
-    return load(cfg, training=training)
+
+def _load_once(cfg: DataConfig, *, training: bool) -> Splits:
+    """The trials of a sweep share their pairs, which were checked against the study's; the last few are kept."""
+    # By its text, since a config holds lists, which no cache takes for a key.
+    key = f"{cfg}, {training}"
+    if key not in _loaded:
+        from promax.data.splits import load
+
+        if len(_loaded) == _KEPT:
+            del _loaded[next(iter(_loaded))]
+        _loaded[key] = load(cfg, training=training)
+    return _loaded[key]
 
 
 def _run(cfg: Config) -> dict[str, float]:

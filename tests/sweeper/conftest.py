@@ -117,6 +117,7 @@ def project_with_pairs(project: Path) -> list[str]:
     for name, side in zip(("train", "dev", "test"), sides, strict=True):
         columns = zip(side.text1, side.text2, side.labels >= 1, side.id1, side.id2, strict=True)
         rows = [{"text1": a, "text2": b, "label": float(c), "id1": d, "id2": e} for a, b, c, d, e in columns]
+        rows = [row | {"phase": 1 + number % 2} for number, row in enumerate(rows)]
         (project / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     files = [f"data.{name}={project / name}.jsonl" for name in ("train", "dev", "test")]
     return ["data=pairs", *files, "device=cpu", "model.max_seq_length=16", "eval.bootstrap=100", "save=none"]

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 TIMINGS = {"train/seconds", "train/pairs_per_second", "train/other_seconds"}
 SWEEP = [
     *("-m", "hydra/sweeper=promax_optuna", "hydra.sweeper.pruner=none", "hydra.sweeper.n_trials=3", "study=cost"),
-    *("optim.lr=tag(log,interval(1e-4,1e-2))", "optim.epochs=2"),
+    *("optim.lr=tag(log,interval(1e-4,1e-2))", "optim.epochs=2", "data.phases=[1,2]"),
 ]
 
 
@@ -81,7 +81,7 @@ def test_within_a_worker_nothing_is_done_twice(
     assert counted["hashed"] == {"model.safetensors": 1}
     assert counted["opened"] == {"model": 1}
     assert len(counted["tokenized"]) > 100 and set(counted["tokenized"].values()) == {1}
-    assert counted["read"] == {"test": 1}
+    assert counted["read"] == {"dev": 1, "test": 1}
     # What is common to all trials is told once, each epoch under its trial's name.
     assert err.count("audit: looking through") == err.count("told in audit/report.md") == 1
     assert "baseline: run" not in err and err.count("evaluating on dev and test") == 1  # the baseline's own
