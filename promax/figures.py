@@ -115,8 +115,8 @@ def slices(
     lowest = min([0.0, *(ends[0] for *_, ends, _ in parts if ends is not None)])
     axes.set(title=title, xlim=(lowest, 1.02))
     axes.set_xlabel(
-        "bar and line: this run and its interval" + ("; blue stroke: the baseline" if known else "") + ";"
-        f" dashed: all pairs, {whole:.4f}"
+        "bar and line: this run and its interval" + ("; blue stroke: the baseline" if known else "") + "\n"
+        f"dashed: all pairs, {whole:.4f}"
     )
     axes.set_yticks(range(len(parts)), [f"{name[:40]} ({pairs})" for name, pairs, *_ in parts])
     axes.invert_yaxis()

@@ -40,7 +40,6 @@ CHOSEN = {
 # These the UI shows whatever is chosen. A run's name says what it is, so it is whole.
 NAME = {"attributes.`Run Name`": 310}
 BESIDE = {"runDateAndNestInfo": 140, "duration": 100}
-CHARTS = "^(delta|dev|test)/(spearman|roc_auc)$"
 
 
 def dress(study: str, experiment_id: str) -> dict[str, str]:
@@ -94,7 +93,6 @@ def _view() -> str:
         "orderByKey": ORDER,
         "orderByAsc": False,
         "runsHiddenMode": "FIRST_20_RUNS",
-        "chartsSearchFilter": CHARTS,
     }
     now = int(time.time() * 1000)
     return json.dumps({"name": VIEW_NAME, "createdAt": now, "updatedAt": now, "state": json.dumps(state)})
