@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from browser import chromium, study_id, ui
+from browser import chromium, ui
 from playwright.sync_api import Page
 
 from promax.tracking import BASELINE_RUN, RunInfo, compare_link, open_store, run_link, runs_of, study_link
@@ -45,7 +45,7 @@ def photograph(page: Page, address: str, run: RunInfo, out: Path) -> None:
             page.get_by_placeholder("Search metric charts").fill(CHARTS)
             page.wait_for_timeout(SETTLED)
         if name == "compare.png":
-            page.get_by_text("delta/spearman", exact=True).last.scroll_into_view_if_needed()
+            page.get_by_text("Metrics", exact=True).last.evaluate("heading => heading.scrollIntoView()")
         # Where the files of this machine lie is of no interest elsewhere.
         for path in page.get_by_text("Path: file:").all():
             path.evaluate("line => line.style.visibility = 'hidden'")
