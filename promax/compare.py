@@ -23,7 +23,18 @@ from promax.data.pairs import positives
 from promax.metrics import Difference, UndefinedMetric
 from promax.scores import ScoreTable
 from promax.tiers import Standing, standing
-from promax.tracking import BASELINE_RUN, RunInfo, Store, get_run, open_store, read_scores, read_text, runs_of
+from promax.tracking import (
+    BASELINE_RUN,
+    RunInfo,
+    Store,
+    get_run,
+    open_store,
+    read_scores,
+    read_text,
+    runs_of,
+    study_link,
+    ui_address,
+)
 
 SHOWN = ("spearman", "roc_auc")
 TITLES = {"spearman": "Spearman", "roc_auc": "ROC-AUC", "pr_auc": "PR-AUC"}
@@ -133,7 +144,11 @@ def show(rows: Sequence[Row], store: Store) -> None:
     console.print(table)
     for remark in _remarks(rows, shown):
         console.print(f"- {remark}")
-    console.print(f"Recorded in {store.label}\nSee it in the browser: {_command()} ui", soft_wrap=True)
+    console.print(f"Recorded in {store.label}", soft_wrap=True)
+    where = "" if store.is_server else f"{_command()} ui, then "
+    for study in dict.fromkeys(row.run.study for row in rows):
+        link = study_link(ui_address(store), store.experiment_id(study))
+        console.print(f"See it in the browser: {where}{link}", soft_wrap=True)
 
 
 def _command() -> str:

@@ -93,6 +93,37 @@ def learning_curve(
     return figure
 
 
+def slices(
+    parts: Sequence[tuple[str, int, float, tuple[float, float] | None, float | None]], whole: float, title: str
+) -> Figure:
+    """A metric in each part of the pairs, a bar a part: (name, pairs, value, ends of its interval, baseline's value).
+
+    In the order given, from above; the dashed line is the metric over all pairs.
+    """
+    figure = Figure(figsize=(7.2, 1.6 + 0.28 * len(parts)), dpi=120, layout="constrained")
+    axes = figure.subplots()
+    for height, (_, _, value, ends, _) in enumerate(parts):
+        axes.barh(height, value, height=0.66, color=POSITIVE, alpha=0.55)
+        if ends is not None:
+            axes.plot(ends, [height, height], color="black", linewidth=1)
+    known = [(before, height) for height, (*_, before) in enumerate(parts) if before is not None]
+    if known:
+        across, heights = zip(*known, strict=True)
+        axes.plot(across, heights, linestyle="", marker="|", markersize=13, markeredgewidth=3, color=NEGATIVE)
+    axes.axvline(whole, color=BASELINE, linestyle="--", zorder=0)
+    # Metrics of few pairs have long intervals, and a bar starts at zero.
+    lowest = min([0.0, *(ends[0] for *_, ends, _ in parts if ends is not None)])
+    axes.set(title=title, xlim=(lowest, 1.02))
+    axes.set_xlabel(
+        "bar and line: this run and its interval" + ("; blue stroke: the baseline" if known else "") + "\n"
+        f"dashed: all pairs, {whole:.4f}"
+    )
+    axes.set_yticks(range(len(parts)), [f"{name[:40]} ({pairs})" for name, pairs, *_ in parts])
+    axes.invert_yaxis()
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
 def similarities(
     panels: Sequence[tuple[str, NDArray[np.float64], NDArray[np.float64]]],
     title: str,

@@ -19,11 +19,22 @@ from promax.compare import ADVERSARIAL, ADVERSARIAL_REASON, TIER, differences, r
 from promax.config import Config, to_yaml
 from promax.data.pairs import Pairs, is_binary
 from promax.data.splits import Side, Splits
-from promax.evaluate import Evaluation, Slice
+from promax.description import describe
+from promax.evaluate import Evaluation
 from promax.metrics import Difference, Interval
 from promax.provenance import Provenance, config_hash
 from promax.scores import ScoreTable
-from promax.tracking import BASELINE_KEY, BASELINE_RUN, DatasetRecord, Run, RunInfo, Store, finished_scores
+from promax.slices import log_slices
+from promax.tracking import (
+    BASELINE_KEY,
+    BASELINE_RUN,
+    DESCRIPTION_TAG,
+    DatasetRecord,
+    Run,
+    RunInfo,
+    Store,
+    finished_scores,
+)
 from promax.train import EpochRecord, FitReport
 
 
@@ -97,7 +108,12 @@ def log_fit(record: Run, report: FitReport, select_by: str, baseline: RunInfo | 
 
 
 def log_evaluation(
-    record: Run, side: Literal["dev", "test", "transfer"], pairs: Pairs, found: Evaluation, step: int
+    record: Run,
+    side: Literal["dev", "test", "transfer"],
+    pairs: Pairs,
+    found: Evaluation,
+    step: int,
+    baseline: RunInfo | None,
 ) -> None:
     """Metrics with their intervals, per-pair scores, slices, figures, and why a metric is absent.
 
@@ -111,8 +127,7 @@ def log_evaluation(
         values[f"{side}/threshold"] = found.threshold
     record.log_metrics(values, step=step)
     record.log_scores(side, score_table(pairs, found))
-    if found.slices:
-        record.log_text(_slices(found), f"slices/{side}.csv")
+    log_slices(record, side, found, baseline)
     if found.absent:
         record.log_text(json.dumps(found.absent, indent=2) + "\n", f"absent/{side}.json")
     if record.pictures:
@@ -145,7 +160,7 @@ def log_outcome(
     record: Run,
     store: Store,
     cfg: Config,
-    pairs: Pairs,
+    splits: Splits,
     test: Evaluation,
     adversarial: Diagnosis,
     baseline: RunInfo | None,
@@ -157,13 +172,17 @@ def log_outcome(
     gains: dict[str, float] = {}
     if baseline is not None:
         reference = finished_scores(store, baseline.run_id, "test")
-        found, gains = _differences(record, "delta", reference, score_table(pairs, test), cfg)
+        found, gains = _differences(record, "delta", reference, score_table(splits.test, test), cfg)
         if "spearman" in found:
             outcome["promax.verdict"] = verdict(found["spearman"])
         curves.insert(0, ("baseline", reference.score))
     if record.pictures and test.positive is not None and 0 < test.positive.sum() < len(test.positive):
         figure = figures.roc([(name, scores, test.positive) for name, scores in curves], "ROC on test")
         record.log_figure(figure, "figures/roc.png")
+    own = _named("test/", test.metrics, test.intervals) | gains
+    why = f" ({'; '.join(adversarial.reasons)})" if adversarial.reasons else ""
+    words = f"tier {outcome['promax.tier']}; adversarial diagnostic {adversarial.status}{why}"
+    outcome[DESCRIPTION_TAG] = describe(record.run_id, cfg, splits, own, baseline, outcome.get("promax.verdict"), words)
     record.log_metrics(gains, tags=outcome)
 
 
@@ -171,7 +190,7 @@ def log_transfer(
     record: Run, store: Store, cfg: Config, pairs: Pairs, found: Evaluation, baseline: RunInfo | None
 ) -> None:
     """The pairs of another domain: metrics as of every side, and the paired differences from the baseline."""
-    log_evaluation(record, "transfer", pairs, found, step=0)
+    log_evaluation(record, "transfer", pairs, found, step=0, baseline=baseline)
     if baseline is not None:
         reference = finished_scores(store, baseline.run_id, "transfer")
         record.log_metrics(_differences(record, "delta_transfer", reference, score_table(pairs, found), cfg)[1])
@@ -214,33 +233,6 @@ def _named(prefix: str, values: Mapping[str, float], intervals: Mapping[str, Int
     return named
 
 
-def data_origins(splits: Splits) -> dict[str, str]:
-    """Side -> where it came from, how many pairs, its fingerprint."""
-    return {
-        side: f"{splits.origins[side]}, {len(pairs)} pairs, fingerprint {pairs.fingerprint()}"
-        for side, pairs in splits.sides()
-    }
-
-
-def used(cfg: Config, report: FitReport) -> dict[str, str | int | float]:
-    """The hyperparameters that training used, read from what it did where it left a trace."""
-    lora = cfg.model.lora
-    return {
-        "learning rate (peak, read from the optimizer)": report.peak_lr,
-        "epochs": report.epochs_run,
-        "kept epoch": report.best_epoch if cfg.optim.keep == "best" else report.epochs_run,
-        "optimizer steps": report.steps,
-        "batch size": cfg.optim.batch_size,
-        "loss": cfg.optim.loss,
-        "schedule": f"{cfg.optim.schedule}, warm-up {cfg.optim.warmup_ratio:g}",
-        "weight decay": cfg.optim.weight_decay,
-        "curriculum": cfg.optim.curriculum,
-        "LoRA": f"r {lora.r}, alpha {lora.alpha}, dropout {lora.dropout:g}" if lora is not None else "none",
-        "trained parameters": report.trainable_parameters,
-        "seed": cfg.seed,
-    }
-
-
 def _dataset(cfg: Config, splits: Splits, side: Side, pairs: Pairs) -> DatasetRecord:
     kinds: dict[str, Literal["local", "hugging_face", "code"]] = {"files": "local", "hub": "hugging_face"}
     profile: dict[str, int | float | str] = {
@@ -263,21 +255,6 @@ def _steps(report: FitReport) -> str:
         (step, repr(loss), repr(lr)) for step, (loss, lr) in enumerate(zip(report.losses, report.lrs, strict=True), 1)
     ]
     return _csv(("step", "loss", "learning_rate"), rows)
-
-
-def _slices(found: Evaluation) -> str:
-    rows = [
-        (each.kind, each.name, each.pairs, name, repr(value), *_ends(each, name))
-        for each in found.slices
-        for name, value in each.metrics.items()
-    ]
-    return _csv(("kind", "name", "pairs", "metric", "value", "low", "high"), rows)
-
-
-def _ends(part: Slice, name: str) -> tuple[str, str]:
-    """Both ends of a metric's interval; empty where too few resamples define it."""
-    interval = part.intervals.get(name)
-    return (repr(interval.low), repr(interval.high)) if interval is not None else ("", "")
 
 
 def _adversarial(found: Diagnosis, own: Mapping[str, float], baseline: Mapping[str, float]) -> dict[str, object]:

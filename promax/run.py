@@ -20,7 +20,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 
-from promax import encoder, export, journal, packed, weights
+from promax import description, encoder, export, journal, packed, weights
 from promax.adversarial import diagnose
 from promax.audit.training import log_audit
 from promax.config import Config, ConfigError, checkout, flatten, project_root
@@ -36,7 +36,7 @@ from promax.tracking import (
     find_baseline,
     get_run,
     open_store,
-    read_all_scores,
+    read_ahead,
     send_at_once,
     settle,
     start_run,
@@ -142,7 +142,7 @@ def _run(cfg: Config, splits: Splits, overrides: Sequence[str], trial: Trial | N
     model = encoder.load(cfg.model, device, cfg.seed)
     baseline = _baseline_of(setting)
     # At hand before anything is trained: once it is, a server may be away.
-    read_all_scores(setting.store, baseline.run_id)
+    read_ahead(setting.store, baseline.run_id)
     return _record(setting, model, baseline)
 
 
@@ -244,16 +244,16 @@ def _record(setting: _Setting, model: SentenceTransformer, baseline: RunInfo | N
         # One step after the last epoch, since it is the kept epoch's encoder that is judged.
         step = report.epochs_run + 1 if report is not None else 0
         if dev is not None and splits.dev is not None:
-            journal.log_evaluation(record, "dev", splits.dev, dev, step)
+            journal.log_evaluation(record, "dev", splits.dev, dev, step, baseline)
         # A single number has no course: at step 0 the UI draws it as bars, run beside run.
-        journal.log_evaluation(record, "test", splits.test, test, step=0)
+        journal.log_evaluation(record, "test", splits.test, test, 0, baseline)
         if splits.transfer is not None:
             found = judge(splits.transfer, threshold=threshold)
             journal.log_transfer(record, setting.store, cfg, splits.transfer, found, baseline)
         hard = splits.adversarial if splits.adversarial is not None else splits.test
         adversarial = diagnose(shown, hard, splits.dev, cfg.eval, positive_from=cfg.data.positive_from, seed=cfg.seed)
         journal.log_adversarial(record, setting.store, hard, adversarial, baseline)
-        journal.log_outcome(record, setting.store, cfg, splits.test, test, adversarial, baseline)
+        journal.log_outcome(record, setting.store, cfg, splits, test, adversarial, baseline)
         if report is not None and cfg.saves != "none":
             _save(model, setting, record, report, test)
         if report is not None:
@@ -318,8 +318,8 @@ def _save(model: SentenceTransformer, setting: _Setting, record: Run, report: Fi
         run_id=record.run_id,
         metrics={f"test/{name}": (test.metrics[name], each.low, each.high) for name, each in test.intervals.items()},
         confidence=cfg.eval.confidence,
-        data=journal.data_origins(setting.splits),
-        hyperparameters=journal.used(cfg, report),
+        data=description.data_origins(setting.splits),
+        hyperparameters=description.used(cfg, report),
         mode=cfg.saves,
     )
     with tempfile.TemporaryDirectory(prefix="promax-") as scratch:

@@ -36,6 +36,8 @@ ROOMS = {
     "evaluate": {"config", "metrics", "data"},
     "adversarial": {"config", "data", "metrics", "lexical", "evaluate"},
     "compare": {"config", "data", "metrics", "scores", "tiers", "tracking"},
+    "description": {"config", "data", "tracking", "train"},
+    "slices": {"evaluate", "figures", "tracking"},
     "confirm": {
         *("config", "data", "weights", "metrics", "scores", "figures", "files", "tracking", "compare"),
         # What it read in a study's pairs, and from where on that counts.
@@ -43,11 +45,11 @@ ROOMS = {
     },
     "journal": {
         *("config", "data", "metrics", "train", "evaluate", "adversarial", "figures", "scores", "tiers"),
-        *("provenance", "compare", "tracking", "weights"),
+        *("provenance", "compare", "tracking", "weights", "description", "slices"),
     },
     "run": {
         *("config", "data", "weights", "encoder", "export", "train", "evaluate", "adversarial", "audit"),
-        *("provenance", "journal", "tracking", "trial", "packed"),
+        *("provenance", "journal", "description", "tracking", "trial", "packed"),
     },
     "vectors": {"config", "weights", "encoder"},
     "audit": {

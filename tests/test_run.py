@@ -125,6 +125,11 @@ def test_the_record_says_what_was_asked_and_what_was_done(tuned: RunInfo) -> Non
     expected |= {"figures/learning_curve.png", "figures/scores_dev.png", "figures/scores_test.png", "figures/roc.png"}
     expected |= {"model/README.md", "model/adapter_model.safetensors", "model/adapter_config.json"}
     assert expected <= artifacts(tuned)
+    # What the MLflow UI shows above everything else.
+    note = tuned.tags["mlflow.note.content"]
+    assert note.startswith(f"**{tuned.tags['promax.verdict']}**")
+    assert f"{tuned.metrics['test/spearman']:.4f} [" in note and f"{tuned.metrics['delta/spearman']:+.4f} [" in note
+    assert tuned.tags["promax.baseline_run"] in note and note.endswith(f"`promax reproduce {tuned.run_id[:8]}`")
 
 
 def test_metrics_are_those_of_the_recorded_scores(shared_project: Project, tuned: RunInfo) -> None:

@@ -19,7 +19,7 @@ from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from hydra_plugins.promax_sweeper import _plots
-from hydra_plugins.promax_sweeper._study import REASON, RETRY_OF, RUNS, SAME_AS, TRAINED, Study
+from hydra_plugins.promax_sweeper._study import REASON, RETRY_OF, RUNS, SAME_AS, TRAINED, Standing, Study
 from hydra_plugins.promax_sweeper._subject import Subject
 from promax.files import replace
 
@@ -76,7 +76,8 @@ def write(study: Study, subject: Subject, run_id: str | None, folder: Path) -> N
         return
     replace(folder / "best.yaml", override_file(study, subject, best).encode())
     shares = {} if all_equal(study) else importances(study)
-    for line in [*_findings(study, best, shares), *_cost(study), *_plots.draw(study.optuna, folder)]:
+    found = _findings(study, best, shares)
+    for line in [*found, *_cost(study), *_plots.draw(study.optuna, folder)]:
         print(line)
     print(f"run the best again: promax train @{folder / 'best.yaml'}\nfigures of all trials: {folder / 'study.html'}")
     if "rule.question" in subject.settings:
@@ -84,10 +85,12 @@ def write(study: Study, subject: Subject, run_id: str | None, folder: Path) -> N
     print(f"browse the study: optuna-dashboard {study.storage.label}")
     if run_id is None:
         return
-    from promax.tracking import Run, open_store
+    from promax.tracking import DESCRIPTION_TAG, Run, open_store, run_link
 
-    run = Run(open_store(subject.tracking_uri), run_id)
-    run.set_tags({"promax.best_trial": best.number, "promax.best_run": (best.user_attrs.get(RUNS) or ["none"])[-1]})
+    store = open_store(subject.tracking_uri)
+    run, best_run = Run(store, run_id), (best.user_attrs.get(RUNS) or ["none"])[-1]
+    text = _description(standing, found, run_link(store.experiment_id(study.name), best_run))
+    run.set_tags({"promax.best_trial": best.number, "promax.best_run": best_run, DESCRIPTION_TAG: text})
     values = {f"best/{name}": value for name, value in zip(study.options.objective, best.values, strict=True)}
     counts = {f"trials/{name}": float(getattr(standing, name)) for name in ("complete", "pruned", "failed")}
     run.log_metrics({**values, **counts, **{f"importance/{key}": share for key, share in shares.items()}})
@@ -159,6 +162,17 @@ def _findings(study: Study, best: FrozenTrial, shares: Mapping[str, float]) -> l
         lines.append("importance: " + ", ".join(f"{key} {share:.2f}" for key, share in shares.items()))
     lines += [f"warning: {each}; widen it, the best may lie beyond" for each in at_an_end(study, best)]
     return lines
+
+
+def _description(standing: Standing, found: list[str], best_run: str) -> str:
+    """The sweep in Markdown, for the MLflow UI."""
+    counts = f"{standing.complete} complete, {standing.pruned} pruned, {standing.failed} failed"
+    words = "\n".join(f"- {line}" for line in found)
+    return (
+        f"A sweep of {standing.settled} trials, chosen among on dev: {counts}\n\n{words}\n\n"
+        f"[The best trial's run]({best_run}). Its settings again: `promax train @best.yaml`, one of its artifacts; "
+        "all trials are drawn in study.html there"
+    )
 
 
 def besides(trial: FrozenTrial) -> float | None:

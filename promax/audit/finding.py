@@ -69,12 +69,15 @@ class Report:
 
     def figures(self) -> dict[str, float]:
         """Every figure under the name it is logged by: audit/train/separability, audit/separability_gap, ..."""
-        counts = {f"audit/{severity}s": float(len(self.of(severity))) for severity in FOUND}
-        return counts | {
+        return self.counts() | {
             f"audit/{name}" if each.where == "both" else f"audit/{each.where}/{name}": value
             for each in self.findings
             for name, value in each.figures.items()
         }
+
+    def counts(self) -> dict[str, float]:
+        """How many findings there are of each severity, under the names that they are logged by."""
+        return {f"audit/{severity}s": float(len(self.of(severity))) for severity in FOUND}
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -44,7 +44,7 @@ def audit(cfg: Config, out: Path | None = None) -> Report:
     fingerprints = {f"promax.data.{side}": of["fingerprint"] for side, of in report.subject.items()}
     tags = {KIND_TAG: AUDIT, **collect(checkout(), device).tags(), **fingerprints}
     with start_run(store, cfg.study, title, flatten(cfg), tags) as record:
-        log(record, report, title)
+        log(record, report, report.figures(), title)
         for file, figure in drawn.items():
             record.log_figure(figure, f"audit/{file}")
     print(f"Recorded in {store.label}, study {cfg.study}")

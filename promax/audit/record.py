@@ -15,9 +15,9 @@ from promax.files import replace
 from promax.tracking import Run
 
 
-def log(record: Run, report: Report, title: str) -> None:
-    """The report as audit/report.md and audit/report.json, its figures as metrics audit/*."""
-    record.log_metrics(report.figures())
+def log(record: Run, report: Report, metrics: Mapping[str, float], title: str) -> None:
+    """The report as audit/report.md and audit/report.json, and of its figures those in `metrics`."""
+    record.log_metrics(metrics)
     record.log_text(markdown(report, title), "audit/report.md")
     record.log_text(to_text(report), "audit/report.json")
 

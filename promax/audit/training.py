@@ -42,7 +42,8 @@ def log_audit(record: Run, cfg: Config, splits: Splits, device: str, *, repeat: 
             _logger.warning("audit: error: %s (%s): %s", each.check, each.where, each.text)
         _logger.info("audit: %s; told in audit/report.md of the record", summary(report))
         _TOLD.add(key)
-    log(record, report, f"audit of {cfg.data.name}")
+    # The figures are of the pairs, the same in all runs of a study; as metrics of each they would bury its own.
+    log(record, report, report.counts(), f"audit of {cfg.data.name}")
 
 
 def _made(kept: Path, cfg: Config, splits: Splits, device: str) -> Report:

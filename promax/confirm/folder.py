@@ -15,10 +15,12 @@ from promax.config import ConfigError
 from promax.confirm import tables
 from promax.confirm.findings import Findings
 from promax.files import replace
-from promax.tracking import Run, Store, start_run
+from promax.tracking import DESCRIPTION_TAG, Run, Store, get_run, start_run
 from promax.tracking.query import KIND_TAG, VERDICT
 
 README, HTML = "README.md", "report.html"
+# Between the verdict and what else a run's description says.
+RULE = "\n\n---\n\n"
 KEPT = "<!-- written by hand below: kept when the report is written again -->"
 
 _STYLE = """\
@@ -73,13 +75,22 @@ def log(page: str, findings: Findings, images: Mapping[str, bytes], out: Path, s
         run.log_text(html(page, findings.study.name, images), HTML)
         for file in (*_tables(findings), *images):
             run.log_artifact(out / file, "verdict")
-        run.set_tags({f"promax.verdict.{_slug(each.claim.name)}": each.verdict for each in findings.judgements})
+        tags = {f"promax.verdict.{_slug(each.claim.name)}": each.verdict for each in findings.judgements}
+        former = get_run(store, run.run_id).tags.get(DESCRIPTION_TAG, "")
+        run.set_tags({**tags, DESCRIPTION_TAG: _above(former, findings)})
         metrics: dict[str, float] = {}
         for each in findings.judgements:
             name, interval = f"verdict/{_slug(each.claim.name)}", each.measured.interval
             metrics |= {name: each.measured.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}
         run.log_metrics(metrics)
         return run.run_id
+
+
+def _above(former: str, findings: Findings) -> str:
+    """The verdict as a run's description, above what the sweep says there and in place of an earlier verdict."""
+    claims = [f"- {each.claim.name}: **{each.verdict}**" for each in findings.judgements]
+    asked = [f"**{findings.study.rule.question}**", "", *claims, "", f"The whole report: {HTML}, among the artifacts"]
+    return "\n".join(asked) + RULE + former.rpartition(RULE)[2]
 
 
 def html(page: str, title: str, images: Mapping[str, bytes]) -> str:

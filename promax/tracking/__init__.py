@@ -4,7 +4,7 @@ One thin layer over `mlflow.MlflowClient`, never the fluent API: no run is activ
 one started, so parents, children and many workers need nothing special. `store` opens the record, `record`
 writes a run into it, `query` finds runs again, `sweep` keeps the run of a sweep, `registry` holds the promoted
 encoders, `pending` keeps what a server that is away is to be told and `sync` tells it later, `health` says how the
-record stands.
+record stands, `view` how the MLflow UI shows it.
 """
 
 from __future__ import annotations
@@ -33,17 +33,19 @@ from promax.tracking.query import (
     fetch_folder,
     find_baseline,
     finished_scores,
+    finished_slices,
     get_run,
-    read_all_scores,
+    read_ahead,
     read_scores,
     read_text,
     runs_of,
 )
 from promax.tracking.record import REASON_TAG, Run, running, start_run, sweep_dead_runs
 from promax.tracking.registry import CHAMPION, Champion, crown, find_champion, register, write_model
-from promax.tracking.store import Store, TrackingError, mask, open_store, serve_ui, ui_command
+from promax.tracking.store import Store, TrackingError, mask, open_store, serve_ui, ui_address, ui_command
 from promax.tracking.sweep import close_lost_runs, find_sweep, finished_run, open_sweep
 from promax.tracking.sync import send_waiting
+from promax.tracking.view import DESCRIPTION_TAG, compare_link, run_link, study_link
 
 # What MLflow logs as an error it also raises, and its copy shows SQL with its values.
 logging.getLogger("mlflow").setLevel(logging.CRITICAL)
@@ -54,6 +56,7 @@ __all__ = [
     "BASELINE_KEY",
     "BASELINE_RUN",
     "CHAMPION",
+    "DESCRIPTION_TAG",
     "KIND_TAG",
     "REASON_TAG",
     "REPRODUCTION",
@@ -67,6 +70,7 @@ __all__ = [
     "TrackingError",
     "artifacts_in",
     "close_lost_runs",
+    "compare_link",
     "crown",
     "curves",
     "examine",
@@ -76,16 +80,18 @@ __all__ = [
     "find_sweep",
     "finished_run",
     "finished_scores",
+    "finished_slices",
     "get_run",
     "held_signals",
     "mask",
     "open_store",
     "open_sweep",
-    "read_all_scores",
+    "read_ahead",
     "read_datasets",
     "read_scores",
     "read_text",
     "register",
+    "run_link",
     "running",
     "runs_of",
     "send_at_once",
@@ -94,8 +100,10 @@ __all__ = [
     "settle",
     "start_run",
     "status_and_reason",
+    "study_link",
     "sweep_dead_runs",
     "termination_raises",
+    "ui_address",
     "ui_command",
     "waiting_runs",
     "waits",

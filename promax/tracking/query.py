@@ -43,6 +43,7 @@ class RunInfo:
     tags: dict[str, str]
     start_time: datetime
     artifact_uri: str
+    experiment_id: str
 
 
 def find_baseline(store: Store, study: str, key: str) -> RunInfo | None:
@@ -171,11 +172,19 @@ def finished_scores(store: Store, run_id: str, side: str) -> ScoreTable:
     return read_scores(store, run_id, side)
 
 
+@lru_cache(maxsize=4)
+def finished_slices(store: Store, run_id: str, side: str) -> str:
+    """The table of the parts of a side, slices/<side>.csv, of a finished run."""
+    return read_text(store, run_id, f"slices/{side}.csv")
+
+
 @lru_cache(maxsize=1)
-def read_all_scores(store: Store, run_id: str) -> None:
-    """Have `finished_scores` answer for every side of a run from now on, whether or not the record can be reached."""
+def read_ahead(store: Store, run_id: str) -> None:
+    """Have both of the above answer for every side of a run from now on, whether or not the record can be reached."""
     for path in artifacts_in(store, run_id, "scores"):
         finished_scores(store, run_id, Path(path).stem)
+    for path in artifacts_in(store, run_id, "slices"):
+        finished_slices(store, run_id, Path(path).stem)
 
 
 def search(
@@ -228,4 +237,5 @@ def run_info(store: Store, run: MlflowRun, study: str | None = None) -> RunInfo:
         tags=dict(run.data.tags),
         start_time=datetime.fromtimestamp(run.info.start_time / 1000, tz=timezone.utc),
         artifact_uri=run.info.artifact_uri,
+        experiment_id=run.info.experiment_id,
     )

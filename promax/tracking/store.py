@@ -6,7 +6,7 @@ import os
 import re
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,10 +21,14 @@ from mlflow.utils.rest_utils import http_request
 from sqlalchemy import create_engine, inspect
 
 from promax.config import ConfigError, project_root
+from promax.tracking.view import VIEW_TAG, dress, study_link
 
 SERVERS = ("http", "https")
 DATABASES = ("sqlite", "postgresql")
 ALLOWED = "null (the embedded store), http(s)://host:port, postgresql://user@host/database, sqlite:////folder/file.db"
+
+# Where `promax ui` listens, and of how many studies it tells.
+HOST, PORT, LISTED = "127.0.0.1", 5000, 10
 
 # Seconds in which a server must answer when the store is opened; later calls are retried for minutes.
 ANSWER_WITHIN = 10
@@ -97,7 +101,9 @@ class Store:
             found = self.client.get_experiment_by_name(study)
             if found is None:
                 try:
-                    return str(self.client.create_experiment(study, artifact_location=self.artifacts))
+                    made = str(self.client.create_experiment(study, artifact_location=self.artifacts))
+                    self._dress(study, made, {})
+                    return made
                 except MlflowException as error:
                     if error.error_code != "RESOURCE_ALREADY_EXISTS":
                         raise
@@ -107,7 +113,15 @@ class Store:
                     f"study={study}: this MLflow experiment was deleted; use another name, or restore it with"
                     f" `mlflow experiments restore --experiment-id {found.experiment_id}`"
                 )
+            if VIEW_TAG not in found.tags:  # of an older promax
+                self._dress(study, str(found.experiment_id), found.tags)
             return str(found.experiment_id)
+
+    def _dress(self, study: str, experiment_id: str, present: Mapping[str, str]) -> None:
+        """Make a study readable in the UI; what someone has written there stays."""
+        for key, value in dress(study, experiment_id).items():
+            if key not in present:
+                self.client.set_experiment_tag(experiment_id, key, value)
 
 
 def open_store(uri: str | None = None) -> Store:
@@ -173,6 +187,7 @@ def ui_command(store: Store, host: str, port: int) -> tuple[list[str], dict[str,
     if store.artifacts is None:
         raise ConfigError(f"--uri {store.label}: an MLflow server shows its own UI; open that address in a browser")
     argv = [sys.executable, "-m", "mlflow", "ui", "--host", host, "--port", str(port), "--workers", "1"]
+    argv += ["--uvicorn-opts", "--loop promax.tracking.served:event_loop"]
     environment = {
         **os.environ,
         "MLFLOW_BACKEND_STORE_URI": store.uri,
@@ -194,8 +209,25 @@ def serve_ui(store: Store, host: str, port: int) -> NoReturn:
         socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
     except OSError as error:
         raise ConfigError(f"--host {host} --port {port}: can't listen there: {error.strerror}") from None
+    for line in _links(store, host, port):
+        print(line)
     sys.stdout.flush()
     os.execve(argv[0], argv, environment)
+
+
+def ui_address(store: Store, host: str = HOST, port: int = PORT) -> str:
+    """Where the UI on a store is: a server's own, or where `promax ui` listens."""
+    return store.label.rstrip("/") if store.is_server else f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def _links(store: Store, host: str, port: int) -> list[str]:
+    """The newest studies, each with the link to its prepared view; nothing where there is none yet."""
+    with store.talking():
+        found = store.client.search_experiments(max_results=LISTED, order_by=["creation_time DESC"])
+    studies = [each for each in found if VIEW_TAG in each.tags]
+    address, width = ui_address(store, host, port), max((len(each.name) for each in studies), default=0)
+    links = [f"  {each.name:<{width}}  {study_link(address, each.experiment_id)}" for each in studies]
+    return ["the newest studies, beside their baselines:", *links] if links else []
 
 
 def _scheme(uri: str) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from promax.audit import training
+from promax.audit.finding import Report
 from promax.cli import main
 from promax.data import corpus
 from promax.data.pairs import Pairs
@@ -69,6 +70,7 @@ def test_a_clean_pair_of_sides_ends_with_zero_and_is_recorded(root: Path, capsys
     assert "nothing found: tickets on both sides (both)" in out
     (run,) = audits("clean")
     assert (run.status, run.study, run.metrics["audit/errors"]) == ("FINISHED", "promax", 0)
+    assert run.metrics["audit/near_duplicate_share"] == 0
     assert run.params["data.train"] == str(root / "train.jsonl")
     written = {path.name for path in (root / "out" / "clean").iterdir()}
     assert written == {"report.md", "report.json", "similarities.png", "rules.png"}
@@ -153,5 +155,9 @@ def test_a_training_run_logs_the_audit_once_for_the_same_pairs(
     assert len(runs) == 2
     for run in runs:
         assert run.metrics["audit/errors"] >= 1
-        assert run.metrics["audit/near_duplicate_share"] > 0.5
+        assert {name for name in run.metrics if name.startswith("audit/")} == {
+            *("audit/errors", "audit/warnings", "audit/notes"),
+        }
+        report = Report.from_json(json.loads(read_text(open_store(), run.run_id, "audit/report.json")))
+        assert report.figures()["audit/near_duplicate_share"] > 0.5
         assert CANARY not in read_text(open_store(), run.run_id, "audit/report.md")

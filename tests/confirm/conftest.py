@@ -159,6 +159,7 @@ def _info(run_id: str, setting: SettingConfig | None, seed: int) -> RunInfo:
         tags={key: str(value) for key, value in TAGS.items()},
         start_time=datetime(2026, 11, 25, tzinfo=timezone.utc),
         artifact_uri="",
+        experiment_id="",
     )
 
 

@@ -48,6 +48,8 @@ def test_a_verdict_is_printed_written_recorded_and_comes_out_the_same_again(plan
 
     parent = get_run(planted.store, find_sweep(planted.store, "fix") or "")
     assert parent.tags["promax.verdict.beats_the_baseline"] == "REFUTED"
+    note = parent.tags["mlflow.note.content"]
+    assert note.startswith(f"**{rule.question}**\n\n- ") and "\n- beats the baseline: **REFUTED**\n" in note
     assert sum(tag.startswith("promax.verdict.") for tag in parent.tags) == len(rule.claims)
     claims = {each["claim"]: each for each in csv.DictReader((folder / "claims.csv").open())}
     assert parent.metrics["verdict/both"] == pytest.approx(float(claims["both"]["effect"]), abs=1e-15)
@@ -57,6 +59,7 @@ def test_a_verdict_is_printed_written_recorded_and_comes_out_the_same_again(plan
     (folder / "README.md").write_text(page.replace("# fix", "# spoilt") + "\n## What we think\n\nMore data.\n")
     assert outcome("confirm", "fix")[0] == 0
     assert (folder / "README.md").read_text() == f"{page}\n## What we think\n\nMore data.\n"
+    assert get_run(planted.store, parent.run_id).tags["mlflow.note.content"] == note
 
 
 def test_where_the_runs_are_no_sweeps_the_verdict_has_a_run_of_its_own(planted, made, project) -> None:

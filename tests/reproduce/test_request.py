@@ -23,7 +23,7 @@ CONFIG: dict[str, Any] = {
 
 
 def recorded(**tags: str) -> Recorded:
-    run = RunInfo("a" * 32, "name", "study", "FINISHED", {}, {}, tags, datetime.now(timezone.utc), "")
+    run = RunInfo("a" * 32, "name", "study", "FINISHED", {}, {}, tags, datetime.now(timezone.utc), "", "")
     return Recorded(run, CONFIG, "b" * 40, "", (), {}, None)
 
 

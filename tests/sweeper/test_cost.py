@@ -40,7 +40,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, Counter[str]]:
     weights._digest.cache_clear()
     base._kept.cache_clear()
     query.finished_scores.cache_clear()
-    query.read_all_scores.cache_clear()
+    query.read_ahead.cache_clear()
     seen: dict[str, Counter[str]] = {kind: Counter() for kind in ("hashed", "opened", "tokenized", "read")}
     preprocess, opened, read = SentenceTransformer.preprocess, SentenceTransformer.__init__, query.read_scores
 

@@ -315,6 +315,9 @@ def test_the_record_of_a_study(sweeps) -> None:
     assert parent.metrics["trials/complete"] == 4
     assert sum(value for key, value in parent.metrics.items() if key.startswith("importance/")) == pytest.approx(1)
     assert parent.tags["promax.best_run"] == study.best_trial.user_attrs["runs"][0]
+    note = parent.tags["mlflow.note.content"]
+    assert note.startswith("A sweep of 4 trials, chosen among on dev: 4 complete, 0 pruned, 0 failed\n\n- best: trial ")
+    assert f"/runs/{parent.tags['promax.best_run']}?" in note
     top = Path(parent.artifact_uri.removeprefix("file://"))
     logged = {str(path.relative_to(top)) for path in top.rglob("*") if path.is_file()}
     assert logged == {"best.yaml", "study.html", "trials.csv", *(f"figures/{name}" for name in figures)}

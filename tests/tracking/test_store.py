@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import http.server
+import json
 import os
 import shutil
 import socket
@@ -17,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import uvicorn
 from mlflow import MlflowClient
 
 from promax.config import ConfigError
@@ -223,6 +226,19 @@ def test_the_ui_needs_a_free_port(store: Store) -> None:
     assert str(raised.value).startswith(f"--host 127.0.0.1 --port {port}: can't listen there: Address already in use")
 
 
+def test_uvicorn_takes_the_loop_that_the_ui_runs_in(store: Store) -> None:
+    argv, _ = ui_command(store, "127.0.0.1", 5000)
+    option, name = argv[argv.index("--uvicorn-opts") + 1].split()
+    assert option == "--loop"
+    make, usual = uvicorn.Config("any:app", loop=name).get_loop_factory(), gc.get_threshold()
+    assert make is not None
+    try:
+        make().close()
+        assert gc.get_threshold() == (50_000, 20, 100) != usual
+    finally:
+        gc.set_threshold(*usual)
+
+
 @pytest.fixture
 def server(store: Store, tmp_path: Path) -> Iterator[str]:
     """The address of the UI on `store`, started as `promax ui` does, from another folder."""
@@ -309,3 +325,60 @@ def test_postgresql_works_the_same(project: Path, tmp_path: Path) -> None:
         assert read_text(store, run.run_id, "file.txt") == "text"
         assert (project / "mlruns" / "artifacts" / run.run_id).is_dir()
         store.client._tracking_client.store.engine.dispose()
+
+
+def test_a_study_is_created_with_a_description_and_a_prepared_view(store: Store) -> None:
+    number = store.experiment_id("mine")
+    tags = store.client.get_experiment(number).tags
+    link = f"#/experiments/{number}/runs?viewStateShareKey=promax&workflowType=machine_learning"
+    assert f"({link})" in tags["mlflow.note.content"] and "promax compare --study mine`" in tags["mlflow.note.content"]
+    # What MLflow 3.17's page reads: a saved view is what has a name, a date and a state that is JSON within JSON.
+    view = json.loads(tags["mlflow.sharedViewState.promax"])
+    assert isinstance(view["name"], str) and isinstance(view["createdAt"], int) and isinstance(view["state"], str)
+    state = json.loads(view["state"])
+    assert (state["orderByKey"], state["orderByAsc"]) == ("metrics.`dev/spearman`", False)
+    assert {"params.`optim.lr`", "tags.`promax.verdict`", "attributes.`Dataset`"} < set(state["selectedColumns"])
+    assert set(state["selectedColumns"]) < set(state["columnOrder"]) == set(state["columnWidths"])
+    # MLflow keeps no longer value of an experiment's tag.
+    assert max(map(len, tags.values())) < 5000
+
+
+def test_a_study_of_an_older_promax_gets_its_view_and_keeps_what_someone_wrote(store: Store) -> None:
+    number = store.client.create_experiment("old", tags={"mlflow.note.content": "Ours."})
+    assert store.experiment_id("old") == number
+    tags = store.client.get_experiment(number).tags
+    assert tags["mlflow.note.content"] == "Ours." and "mlflow.sharedViewState.promax" in tags
+    store.client.set_experiment_tag(number, "mlflow.sharedViewState.promax", "changed in the UI")
+    store.experiment_id("old")
+    assert store.client.get_experiment(number).tags["mlflow.sharedViewState.promax"] == "changed in the UI"
+
+
+def test_the_ui_says_where_the_newest_studies_are(
+    store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    monkeypatch.setattr(os, "execve", lambda *_: None)
+    serve_ui(store, "127.0.0.1", port)
+    assert capsys.readouterr().out == ""
+    first, second = store.experiment_id("first"), store.experiment_id("another")
+    serve_ui(store, "127.0.0.1", port)
+    rest = "runs?viewStateShareKey=promax&workflowType=machine_learning"
+    assert capsys.readouterr().out.splitlines() == [
+        "the newest studies, beside their baselines:",
+        f"  another  http://127.0.0.1:{port}/#/experiments/{second}/{rest}",
+        f"  first    http://127.0.0.1:{port}/#/experiments/{first}/{rest}",
+    ]
+
+
+def test_the_ui_answers_a_list_of_runs(store: Store, server: str) -> None:
+    with start_run(store, "study", "tuned", {}, {}) as run:
+        run.log_metrics({"delta/spearman": 0.02})
+    body = {"experiment_ids": [store.experiment_id("study")], "order_by": ["metrics.`delta/spearman` DESC"]}
+    request = urllib.request.Request(
+        f"{server}/api/2.0/mlflow/runs/search", json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request) as answer:
+        (found,) = json.load(answer)["runs"]
+    assert found["info"]["run_name"] == "tuned"
+    assert [(each["key"], each["value"]) for each in found["data"]["metrics"]] == [("delta/spearman", 0.02)]
