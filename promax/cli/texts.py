@@ -4,7 +4,7 @@ EXAMPLES = """\
 examples:
   promax train experiment=demo                                      a baseline and a fine-tuned run
   promax compare --study demo                                       how much better, and how sure that is
-  promax confirm confirm_fix                                        the verdict on a study, claim by claim
+  promax confirm my_fix                                             the verdict on a study, claim by claim
   promax reproduce 3f2a91bc                                         a logged run again, compared to the bit
   promax promote 3f2a91bc                                           its encoder to the registry, past the gate
   promax search "VPN drops" --run 3f2a91bc --tickets incident.csv   the difference on tickets of your own
@@ -122,8 +122,8 @@ Judges the claims of the rule that a study's runs were logged with, from the sco
 Prints each claim as CONFIRMED, REFUTED or UNDECIDED, writes README.md, tables and figures, and records the same as one
 HTML file under the study's own run. Text below the marker at the end of README.md is kept when it is written again.
 
-  promax confirm confirm_fix                      after promax train experiment=confirm_fix
-  promax confirm confirm_fix --out verdict
+  promax confirm my_fix                           after promax train experiment=confirm_fix study=my_fix ...
+  promax confirm my_fix --out verdict
   promax confirm mine --rule confirm_fix          by a rule chosen afterwards, and the report says so
 
 A rule: conf/rule/confirm_fix.yaml. Exit code 0 whatever the verdict is.
