@@ -34,6 +34,7 @@ def train(overrides: list[str]) -> int:
     A word @FILE stands for the overrides in that file, a YAML list as a sweep leaves it in best.yaml.
     """
     import hydra
+    from hydra.errors import HydraException
 
     overrides = [each for word in overrides for each in (_read(word) if word.startswith("@") else [word])]
 
@@ -54,10 +55,12 @@ def train(overrides: list[str]) -> int:
         anew = "what was logged is kept, a run in progress is marked KILLED; the same command starts it anew"
         print(interrupt.args[0] if interrupt.args else anew, file=sys.stderr)
         raise
-    except (ConfigError, SweepError, OSError):
-        # An OSError is of a sweep at its work, such as a full disk: composing raises none.
+    except (ConfigError, SweepError):
         raise
     except Exception as error:
+        if isinstance(error, OSError) and not isinstance(error, HydraException):
+            # Of a sweep at its work, such as a full disk; of composing it is Hydra's.
+            raise
         raise explained(error, Config, overrides) from error
     return 0
 
