@@ -18,6 +18,17 @@ VERDICTS = {
 }
 
 
+def run_name(cfg: Config) -> str:
+    """How a run is called in tables and in the MLflow UI.
+
+    >>> run_name(Config(seed=3))
+    'minilm lr=5e-05 epochs=12 seed=3'
+    """
+    if cfg.optim.epochs == 0:
+        return f"{cfg.model.name} baseline"
+    return f"{cfg.model.name} lr={cfg.optim.lr:g} epochs={cfg.optim.epochs} seed={cfg.seed}"
+
+
 def describe(
     run_id: str,
     cfg: Config,

@@ -224,7 +224,7 @@ def _record(setting: _Setting, model: SentenceTransformer, baseline: RunInfo | N
     """One run, from its first parameter to its last artifact."""
     cfg, splits, provenance, trial = setting.cfg, setting.splits, setting.provenance, setting.trial
     tags = _tags(setting, model, baseline)
-    name, parent = run_name(cfg), trial.parent if trial else None
+    name, parent = description.run_name(cfg), trial.parent if trial else None
     with start_run(setting.store, cfg.study, name, flatten(cfg), tags, parent, pictures=setting.pictures) as record:
         if trial is not None:
             trial.opened(record.run_id)
@@ -233,32 +233,45 @@ def _record(setting: _Setting, model: SentenceTransformer, baseline: RunInfo | N
         # Judged in float32, so that the saved model scores as recorded; bfloat16 is exact enough to rank epochs.
         embed = setting.clock.timed(partial(encoder.embed, model, batch_size=cfg.eval.batch_size))
         ranked = partial(embed, precision=cfg.precision)
-        report = _train(model, ranked, setting, record, baseline) if cfg.optim.epochs > 0 else None
-        setting.tell("evaluating on dev and test" if splits.dev is not None else "evaluating on test")
-        shown = partial(embed, progress=trial is None and sys.stderr.isatty())
-        judge = partial(evaluate, shown, cfg=cfg.eval, positive_from=cfg.data.positive_from, seed=cfg.seed)
-        dev = judge(splits.dev, is_dev=True) if splits.dev is not None else None
-        # Test comes last and once: but for the audit, which chooses nothing, nothing before this line has seen it.
-        threshold = dev.threshold if dev is not None else None
-        test = judge(splits.test, threshold=threshold)
-        # One step after the last epoch, since it is the kept epoch's encoder that is judged.
-        step = report.epochs_run + 1 if report is not None else 0
-        if dev is not None and splits.dev is not None:
-            journal.log_evaluation(record, "dev", splits.dev, dev, step, baseline)
-        # A single number has no course: at step 0 the UI draws it as bars, run beside run.
-        journal.log_evaluation(record, "test", splits.test, test, 0, baseline)
-        if splits.transfer is not None:
-            found = judge(splits.transfer, threshold=threshold)
-            journal.log_transfer(record, setting.store, cfg, splits.transfer, found, baseline)
-        hard = splits.adversarial if splits.adversarial is not None else splits.test
-        adversarial = diagnose(shown, hard, splits.dev, cfg.eval, positive_from=cfg.data.positive_from, seed=cfg.seed)
-        journal.log_adversarial(record, setting.store, hard, adversarial, baseline)
-        journal.log_outcome(record, setting.store, cfg, splits, test, adversarial, baseline)
-        if report is not None and cfg.saves != "none":
-            _save(model, setting, record, report, test)
-        if report is not None:
-            record.log_metrics({"train/other_seconds": setting.clock.other()})
+        report = _train(model, ranked, setting, record) if cfg.optim.epochs > 0 else None
+        # The learning curve is in the record by now; all else that was measured comes in one piece.
+        with record.together():
+            if report is not None:
+                journal.log_fit(record, report, cfg.optim.select_by, baseline)
+            shown = partial(embed, progress=trial is None and sys.stderr.isatty())
+            dev, test = _judge(shown, setting, record, report, baseline)
+            if report is not None and cfg.saves != "none":
+                _save(model, setting, record, report, test)
+            if report is not None:
+                record.log_metrics({"train/other_seconds": setting.clock.other()})
     return RunResult(record.run_id, baseline.run_id if baseline else None, dev, test, report)
+
+
+def _judge(
+    embed: Embed, setting: _Setting, record: Run, report: FitReport | None, baseline: RunInfo | None
+) -> tuple[Evaluation | None, Evaluation]:
+    """Dev where there is one, and test: evaluated and recorded, with all that is measured beside them."""
+    cfg, splits, store = setting.cfg, setting.splits, setting.store
+    setting.tell("evaluating on dev and test" if splits.dev is not None else "evaluating on test")
+    judge = partial(evaluate, embed, cfg=cfg.eval, positive_from=cfg.data.positive_from, seed=cfg.seed)
+    dev = judge(splits.dev, is_dev=True) if splits.dev is not None else None
+    # Test comes last and once: but for the audit, which chooses nothing, nothing before this line has seen it.
+    threshold = dev.threshold if dev is not None else None
+    test = judge(splits.test, threshold=threshold)
+    # One step after the last epoch, since it is the kept epoch's encoder that is judged.
+    step = report.epochs_run + 1 if report is not None else 0
+    if dev is not None and splits.dev is not None:
+        journal.log_evaluation(record, "dev", splits.dev, dev, step, baseline)
+    # A single number has no course: at step 0 the UI draws it as bars, run beside run.
+    journal.log_evaluation(record, "test", splits.test, test, 0, baseline)
+    if splits.transfer is not None:
+        found = judge(splits.transfer, threshold=threshold)
+        journal.log_transfer(record, store, cfg, splits.transfer, found, baseline)
+    hard = splits.adversarial if splits.adversarial is not None else splits.test
+    adversarial = diagnose(embed, hard, splits.dev, cfg.eval, positive_from=cfg.data.positive_from, seed=cfg.seed)
+    journal.log_adversarial(record, store, hard, adversarial, baseline)
+    journal.log_outcome(record, store, cfg, splits, test, adversarial, baseline)
+    return dev, test
 
 
 def _tags(setting: _Setting, model: SentenceTransformer, baseline: RunInfo | None) -> dict[str, object]:
@@ -272,20 +285,7 @@ def _tags(setting: _Setting, model: SentenceTransformer, baseline: RunInfo | Non
     return tags
 
 
-def run_name(cfg: Config) -> str:
-    """How a run is called in tables and in the MLflow UI.
-
-    >>> run_name(Config(seed=3))
-    'minilm lr=5e-05 epochs=12 seed=3'
-    """
-    if cfg.optim.epochs == 0:
-        return f"{cfg.model.name} baseline"
-    return f"{cfg.model.name} lr={cfg.optim.lr:g} epochs={cfg.optim.epochs} seed={cfg.seed}"
-
-
-def _train(
-    model: SentenceTransformer, embed: Embed, setting: _Setting, record: Run, baseline: RunInfo | None
-) -> FitReport:
+def _train(model: SentenceTransformer, embed: Embed, setting: _Setting, record: Run) -> FitReport:
     cfg, train, dev = setting.cfg, setting.splits.train, setting.splits.dev
     assert train is not None and dev is not None, "a run that trains is given both sides"
     log_audit(record, cfg, setting.splits, setting.device, repeat=setting.trial is None)
@@ -302,9 +302,7 @@ def _train(
 
     number = setting.trial.tags.get(TRIAL_TAG) if setting.trial is not None else None
     label = f"trial {number}" if number is not None else None
-    report = fit(model, train, cfg.optim, cfg.engine, cfg.seed, dev_score, on_epoch, cfg.precision, label)
-    journal.log_fit(record, report, cfg.optim.select_by, baseline)
-    return report
+    return fit(model, train, cfg.optim, cfg.engine, cfg.seed, dev_score, on_epoch, cfg.precision, label)
 
 
 def _save(model: SentenceTransformer, setting: _Setting, record: Run, report: FitReport, test: Evaluation) -> None:
@@ -312,7 +310,7 @@ def _save(model: SentenceTransformer, setting: _Setting, record: Run, report: Fi
     cfg = setting.cfg
     assert cfg.saves != "none", "asked to save nothing"
     card = export.card(
-        title=run_name(cfg),
+        title=description.run_name(cfg),
         base=weights.model_id(cfg.model),
         base_sha256=weights.weights_sha256(cfg.model),
         run_id=record.run_id,

@@ -40,9 +40,10 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Standing:
-    """How many trials are what."""
+    """How many trials are what, and how many may be: `total` in all, failed at most `may_fail`."""
 
     total: int
+    may_fail: float
     complete: int
     pruned: int
     failed: int
@@ -55,6 +56,16 @@ class Standing:
     @property
     def done(self) -> bool:
         return self.settled >= self.total
+
+    @property
+    def all_taken(self) -> bool:
+        """Whether no trial is left to take, though some may still run."""
+        return self.settled + self.running >= self.total
+
+    @property
+    def gave_up(self) -> bool:
+        """Whether more trials failed than `max_failure_rate` allows."""
+        return self.failed > self.may_fail
 
 
 class Study:
@@ -74,7 +85,7 @@ class Study:
             while True:
                 self._requeue_lost()
                 standing = self.standing()
-                if standing.settled + standing.running >= self.total or self.gave_up() or self.stop_asked():
+                if standing.all_taken or standing.gave_up or self.stop_asked():
                     return None
                 self.optuna.sampler = make_sampler(self.options, len(self.trials()))
                 with warnings.catch_warnings():
@@ -140,15 +151,12 @@ class Study:
         states = [trial.state for trial in trials]
         return Standing(
             total=self.total,
+            may_fail=self.options.max_failure_rate * self.total,
             complete=states.count(TrialState.COMPLETE),
             pruned=states.count(TrialState.PRUNED),
             failed=sum(self._failed(trial) and trial.number not in retried for trial in trials),
             running=states.count(TrialState.RUNNING),
         )
-
-    def gave_up(self) -> bool:
-        """Whether more trials failed than `max_failure_rate` allows."""
-        return self.standing().failed > self.options.max_failure_rate * self.total
 
     def reasons(self) -> list[str]:
         """Why trials failed, the latest first."""

@@ -86,7 +86,7 @@ def _run(study: Study, job: Job, subject: Subject) -> list[list[JobReturn]]:
             study.requeue_lost(stopped=True)
             raise KeyboardInterrupt(_how_to_go_on(study)) from None
         _record.write(study, subject, run_id, folder)
-        if study.gave_up():
+        if study.standing().gave_up:
             raise SweepError(_why_given_up(study))
     return [sorted(jobs, key=lambda each: int(each.hydra_cfg.hydra.job.num if each.hydra_cfg is not None else 0))]
 
@@ -107,7 +107,7 @@ def _work(study: Study, worker: Worker) -> list[JobReturn]:
             print(f"a worker ended with {type(error).__name__}; new workers go on", file=sys.stderr)
         _wait_for_others(study)
         standing = study.standing()
-        if standing.done or study.gave_up():
+        if standing.done or standing.gave_up:
             return jobs
 
 
@@ -129,7 +129,7 @@ def _wait_for_others(study: Study) -> None:
     while True:
         study.requeue_lost()
         standing = study.standing()
-        if standing.running == 0 or standing.settled + standing.running < standing.total or study.gave_up():
+        if standing.running == 0 or not standing.all_taken or standing.gave_up:
             return
         if not told:
             print(f"waiting for {standing.running} trials of other workers", file=sys.stderr)

@@ -13,6 +13,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +42,7 @@ class Outbox:
         self._store = store
         # One for all of this process, which may have several outboxes for a run.
         self._lock = FileLock(self.folder / "lock", is_singleton=True)
+        self._gathered: Write | None = None
         self._sent = 0
         self._pause, self._ask_at = ASK_AGAIN[0], 0.0
 
@@ -49,14 +51,31 @@ class Outbox:
         """Whether nothing waits on disk."""
         return not self.waiting()
 
+    @contextmanager
+    def gathering(self) -> Iterator[None]:
+        """Within the block values are held back in memory, and sent as one at its end, however it ends."""
+        self._gathered = Write()
+        try:
+            yield
+        finally:
+            gathered, self._gathered = self._gathered, None
+            if gathered != Write():
+                self._say(gathered)
+
     def send(self, write: Write) -> None:
-        """Say it now, or keep it behind what waits.
+        """Say it now, or keep it behind what waits; while gathering, values wait for what comes with them.
 
         An ending is kept at once where something waits, since Ctrl-C is held back for so long.
 
         Raises:
             TrackingError: the record refuses it, or neither record nor disk can be written to.
         """
+        if self._gathered is not None and write.is_values:
+            self._gathered = self._gathered.joined(write)
+            return
+        self._say(write)
+
+    def _say(self, write: Write) -> None:
         if not self._store.is_server:
             insist(self._store, self.run_id, write)
             return

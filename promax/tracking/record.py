@@ -37,7 +37,7 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Run:
-    """An open run. Every method writes at once and raises `TrackingError` where the store refuses it.
+    """An open run. Every method writes at once, but within `together`, and raises `TrackingError` if the store refuses.
 
     A server that is away is waited for without holding the run up: see `promax.tracking.pending`. Credentials of URIs
     in parameters, tags and texts are masked. `pictures` says whether it is to have figures.
@@ -50,6 +50,15 @@ class Run:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "outbox", Outbox(self.store, self.run_id))
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Within the block metrics, parameters and tags are gathered, and written in one transaction at its end.
+
+        They are also written where the block ends in an exception. Files are written at once.
+        """
+        with self.outbox.gathering():
+            yield
 
     def log_params(self, params: Mapping[str, object]) -> None:
         """Write parameters; they can't be changed afterwards.
@@ -134,14 +143,17 @@ def start_run(
     The end of the block closes it as FINISHED. Ctrl-C and SIGTERM close it as KILLED, any other exception as
     FAILED, both with the tag promax.reason and with all that was written so far; the exception goes on. SIGTERM
     arrives as `Terminated`. `parent` is the id of the run to show this one under. Runs that a process of this
-    machine left open when it died are closed first.
+    machine left open when it died are closed first; under a parent that was done when the parent was opened.
 
     Raises:
         ConfigError: the experiment `study` was deleted.
         TrackingError: the store can't be written to.
     """
     with termination_raises():
-        sweep_dead_runs(store)
+        if parent is None:
+            sweep_dead_runs(store)
+        else:
+            send_at_once(store)
         created = create_run(store, study, name, {**tags, **({PARENT_TAG: parent} if parent else {})})
         run = replace(created, pictures=pictures)
         try:

@@ -120,8 +120,14 @@ class Store:
     def _dress(self, study: str, experiment_id: str, present: Mapping[str, str]) -> None:
         """Make a study readable in the UI; what someone has written there stays."""
         for key, value in dress(study, experiment_id).items():
-            if key not in present:
+            if key in present:
+                continue
+            try:
                 self.client.set_experiment_tag(experiment_id, key, value)
+            except MlflowException:
+                # MLflow adds a tag that it has looked for and not found: another process may have been faster.
+                if key not in self.client.get_experiment(experiment_id).tags:
+                    raise
 
 
 def open_store(uri: str | None = None) -> Store:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from promax.process import this_process
 from promax.tracking.query import KIND_TAG, SWEEP, RunInfo, run_info, search
-from promax.tracking.record import PROCESS_TAG, REASON_TAG, Run, close_lost, create_run
+from promax.tracking.record import PROCESS_TAG, REASON_TAG, Run, close_lost, create_run, sweep_dead_runs
 from promax.tracking.store import Store
 from promax.trial import SWEEP_TAG, TRIAL_TAG
 
@@ -14,8 +14,10 @@ from promax.trial import SWEEP_TAG, TRIAL_TAG
 def open_sweep(store: Store, study: str, sweep: str, params: Mapping[str, object]) -> Run:
     """The run of the sweep `sweep`, opened: created with `params`, or found again and put back to RUNNING.
 
-    It belongs to this process from now on, so that it is closed should the process die.
+    It belongs to this process from now on, so that it is closed should the process die. Runs that processes of this
+    machine left open when they died are closed first.
     """
+    sweep_dead_runs(store)
     found = search(store, _of(sweep, f"tags.`{KIND_TAG}` = '{SWEEP}'"), experiments=[store.experiment_id(study)])
     if not found:
         run = create_run(store, study, f"sweep {sweep}", {KIND_TAG: SWEEP, SWEEP_TAG: sweep})

@@ -38,6 +38,19 @@ class Write:
     folder: str | None = None
     ended: tuple[str, int] | None = None
 
+    @property
+    def is_values(self) -> bool:
+        """Whether it is metrics, parameters and tags alone, which MLflow takes in one transaction."""
+        return not self.datasets and self.file is None and self.ended is None
+
+    def joined(self, later: Write) -> Write:
+        """The values of both as one, where a parameter or tag of both is as `later` says."""
+        return Write(
+            metrics=[*self.metrics, *later.metrics],
+            params={**self.params, **later.params},
+            tags={**self.tags, **later.tags},
+        )
+
     def to_json(self) -> str:
         return json.dumps({**asdict(self), "file": self.file and self.file.name})
 

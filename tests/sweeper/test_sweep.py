@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import shutil
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -375,6 +377,25 @@ def test_the_best_at_an_end_of_its_range_is_warned_of(sweeps) -> None:
     assert "warning: optim.lr=3e-05 is at the upper end of 1e-06 to 3e-05; widen it, the best may lie beyond" in out
     _, out, _ = sweeps.run("optim.lr=tag(log,interval(1e-6,1e-2))", name("inside"), total(2), inside)
     assert "warning" not in out
+
+
+def test_a_config_file_that_is_edited_meanwhile_changes_no_later_trial(sweeps) -> None:
+    conf = sweeps.root / "conf"
+    source = conf.resolve()
+    conf.unlink()
+    shutil.copytree(source, conf)
+    edited = conf / "model" / "minilm_lora.yaml"
+    run = sys.modules["promax.cli.train"]._train_one
+
+    def editing(composed: object) -> object:
+        edited.write_text(edited.read_text().replace("dropout: 0.1", "dropout: 0.3"))
+        return run(composed)
+
+    sweeps.patch.setattr(sys.modules["promax.cli.train"], "_train_one", editing)
+    assert sweeps.run("optim.lr=tag(log,interval(1e-6,1e-2))", name("edited"), total(2))[0] == 0
+    assert "dropout: 0.3" in edited.read_text()
+    trials = [run for run in sweeps.runs() if "promax.trial" in run.tags]
+    assert [run.params["model.lora.dropout"] for run in trials] == ["0.1", "0.1"]
 
 
 REFUSED = {

@@ -62,6 +62,39 @@ def test_params_tags_and_metrics_are_read_back(store: Store) -> None:
     assert "promax.reason" not in found.data.tags
 
 
+def test_what_is_written_together_is_one_transaction(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    batches: list[tuple[int, int]] = []
+    log_batch = MlflowClient.log_batch
+
+    def counted(
+        client: MlflowClient, run_id: str, metrics: list[object], params: object, tags: list[object], **how: object
+    ) -> object:
+        batches.append((len(metrics), len(tags)))
+        return log_batch(client, run_id, metrics, params, tags, **how)  # type: ignore[arg-type]
+
+    with start_run(store, "study", "name", {}, {}) as run:
+        monkeypatch.setattr(MlflowClient, "log_batch", counted)
+        with run.together():
+            run.log_metrics({"train/loss": 0.5, "dev/spearman": 0.25}, step=3)
+            run.log_text("at once", "notes.txt")
+            assert read_text(store, run.run_id, "notes.txt") == "at once" and not get_run(store, run.run_id).metrics
+            run.log_metrics({"dev/spearman": 0.5}, step=4, tags={"promax.tier": "none"})
+            run.set_tags({"promax.tier": "good"})
+        assert batches == [(3, 1)]
+    found = get_run(store, run.run_id)
+    assert found.metrics == {"train/loss": 0.5, "dev/spearman": 0.5} and found.tags["promax.tier"] == "good"
+    history = store.client.get_metric_history(run.run_id, "dev/spearman")
+    assert [(each.step, each.value) for each in history] == [(3, 0.25), (4, 0.5)]
+
+
+def test_what_was_to_be_written_together_is_there_after_an_exception(store: Store) -> None:
+    with pytest.raises(OSError, match="disk"), start_run(store, "study", "name", {}, {}) as run, run.together():
+        run.log_metrics({"test/spearman": 0.5})
+        raise OSError("disk")
+    found = get_run(store, run.run_id)
+    assert (found.status, found.metrics) == ("FAILED", {"test/spearman": 0.5})
+
+
 def test_params_are_written_as_in_config_files(store: Store) -> None:
     run = finished(store, nothing=None, yes=True, no=False, rate=5e-05, third=1 / 3, listed=[1, 5], word="None")
     assert get_run(store, run.run_id).params == {

@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 import uvicorn
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
 from promax.config import ConfigError
 from promax.scores import ScoreTable
@@ -190,6 +191,25 @@ def test_a_study_that_another_process_creates_meanwhile_is_used(store: Store, mo
 
     monkeypatch.setattr(MlflowClient, "get_experiment_by_name", overtaken)
     assert store.experiment_id("study") == created[0]
+
+
+def test_a_study_that_another_process_dresses_meanwhile_is_used(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_tag = MlflowClient.set_experiment_tag
+
+    def overtaken(client: MlflowClient, number: str, key: str, value: str) -> None:
+        set_tag(client, number, key, value)
+        raise MlflowException("UNIQUE constraint failed: experiment_tags.key")
+
+    monkeypatch.setattr(MlflowClient, "set_experiment_tag", overtaken)
+    number = store.experiment_id("study")
+    assert "mlflow.sharedViewState.promax" in store.client.get_experiment(number).tags
+
+    def refused(client: MlflowClient, number: str, key: str, value: str) -> None:
+        raise MlflowException("no space left")
+
+    monkeypatch.setattr(MlflowClient, "set_experiment_tag", refused)
+    with pytest.raises(TrackingError, match="no space left"):
+        store.experiment_id("other")
 
 
 MASKED = {
