@@ -32,7 +32,7 @@ ROOMS = {
     "encoder": {"config", "base", "packed"},
     "export": {"config", "weights", "encoder"},
     "train": {"config", "data", "packed"},
-    "tracking": {"config", "process", "scores", "trial"},
+    "tracking": {"config", "files", "process", "scores", "trial"},
     "evaluate": {"config", "metrics", "data"},
     "adversarial": {"config", "data", "metrics", "lexical", "evaluate"},
     "compare": {"config", "data", "metrics", "scores", "tiers", "tracking"},

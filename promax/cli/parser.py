@@ -52,6 +52,8 @@ def make_parser() -> argparse.ArgumentParser:
     _add_reproduce(verbs)
     _add_promote(verbs)
     _add_search(verbs)
+    _add_archive(verbs)
+    _add_restore(verbs)
     _add_sync(verbs)
     _add_ui(verbs)
     data = _add_data(verbs)
@@ -152,6 +154,26 @@ def _add_search(verbs: _Verbs) -> None:
     words = search.add_argument("overrides", nargs="*", metavar="KEY=VALUE", help=told)
     _completed(words, partial(completion.overrides, schema="BuildConfig", within="export."))
     search.set_defaults(handler=run.search)
+
+
+def _add_archive(verbs: _Verbs) -> None:
+    archive = verbs.add_parser(
+        "archive", help="a study's record as one file", description=texts.ARCHIVE_HELP, formatter_class=_Raw
+    )
+    archive.add_argument("study", metavar="STUDY", help="the study, as its runs were filed with study=NAME")
+    archive.add_argument("--out", type=Path, metavar="FILE", help="file to write (default: STUDY.zip)")
+    _add_uri(archive)
+    archive.set_defaults(handler=run.archive)
+
+
+def _add_restore(verbs: _Verbs) -> None:
+    restore = verbs.add_parser(
+        "restore", help="take an archived study into the record", description=texts.RESTORE_HELP, formatter_class=_Raw
+    )
+    restore.add_argument("file", type=Path, metavar="FILE", help="what `promax archive` wrote")
+    restore.add_argument("--study", metavar="NAME", help="its name here (default: the one that it had)")
+    _add_uri(restore)
+    restore.set_defaults(handler=run.restore)
 
 
 def _add_sync(verbs: _Verbs) -> None:

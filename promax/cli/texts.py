@@ -8,6 +8,8 @@ examples:
   promax reproduce 3f2a91bc                                         a logged run again, compared to the bit
   promax promote 3f2a91bc                                           its encoder to the registry, past the gate
   promax search "VPN drops" --run 3f2a91bc --tickets incident.csv   the difference on tickets of your own
+  promax archive my_fix                                             a study as one file, to restore elsewhere
+  promax restore my_fix.zip                                         ... and back into a record
   promax sync                                                       what runs could not tell a server that was away
   promax ui                                                         the record in the browser
   promax data build incident.csv --out pairs                        an export becomes pairs
@@ -49,6 +51,27 @@ It runs the code that the record holds: reproduce runs of people you trust.
   promax reproduce 3f2a91bc                                with the packages installed here
   promax reproduce 3f2a91bc --env                          with the run's own, in an environment of their own
   promax reproduce 3f2a91bc data.train=/data/train.jsonl   where a file lies elsewhere now
+"""
+
+ARCHIVE_HELP = """\
+Writes all that the record holds of a study as one file: configs, parameters, metrics at every step, per-pair
+scores, figures and saved adapters; no ticket text, unless tracking.log_text asked for that. Commit it beside a
+report, or send it: `promax restore` takes it into another record, where its runs are compared, confirmed and
+reproduced like any other. The same record gives the same bytes.
+
+  promax archive my_fix
+  promax archive my_fix --out experiments/my_fix/study.zip
+"""
+
+RESTORE_HELP = """\
+Takes a study that `promax archive` wrote into this record. Its runs get ids of this record's own and keep
+their first ones: every verb finds them by either. Whole or not at all: the file is checked to the byte, and a
+restoration that is stopped leaves no study behind.
+
+  promax restore experiments/demo/study.zip
+  promax restore my_fix.zip --study their_fix    under another name
+
+Reproduce runs of people you trust: that runs the code which their record holds.
 """
 
 PROMOTE_HELP = """\

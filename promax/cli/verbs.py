@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -58,6 +59,29 @@ def sync(options: argparse.Namespace) -> int:
         told = f"run {each.pending.run_id[:8]}: {each.sent} of {each.pending.writes} sent to {each.pending.server}"
         print(told + (f"; {each.refusal}" if each.refusal else ""), flush=True)
     return 0 if done else 1
+
+
+def archive(options: argparse.Namespace) -> int:
+    from promax.tracking import archive, open_store
+
+    out = options.out or Path(f"{options.study}.zip")
+    runs = archive(open_store(options.uri), options.study, out).runs
+    print(f"{out}: {len(runs)} runs of study {options.study}, {out.stat().st_size:,} bytes")
+    print(f"in another checkout: promax restore {out.name}")
+    return 0
+
+
+def restore(options: argparse.Namespace) -> int:
+    from promax.tracking import open_store, restore
+
+    try:
+        restored = restore(open_store(options.uri), options.file, options.study)
+    except KeyboardInterrupt:
+        print("nothing of it is in the record; the same command begins again", file=sys.stderr)
+        raise
+    print(f"study {restored.study}: {len(restored.ids)} runs restored")
+    print(f"next: promax compare --study {restored.study}\n      promax confirm {restored.study} --out report")
+    return 0
 
 
 def promote(options: argparse.Namespace) -> int:

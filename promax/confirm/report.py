@@ -252,7 +252,7 @@ def _files() -> str:
 
 def _again(study: Study, origin: Origin) -> list[str]:
     whole = "\n".join([*origin.commands, f"promax confirm {study.name}"])
-    one = study.members[0][0].run.run_id
+    one = study.members[0][0].run.first_id
     return [
         "The whole study, and its verdict:",
         f"```\n{whole}\n```",

@@ -33,7 +33,7 @@ def results(findings: Findings) -> str:
 
 
 def _named(run: RunInfo, member: Member | None) -> list[object]:
-    made = [run.run_id, run.tags.get("promax.git_commit")]
+    made = [run.first_id, run.tags.get("promax.git_commit")]
     return [None, 0, None, *made] if member is None else [member.setting.lr, member.setting.epochs, member.seed, *made]
 
 

@@ -36,7 +36,7 @@ def show_plan(
 ) -> None:
     """What will be run again, in which code and packages, on which pairs, and how long it took then."""
     console, run = _console(), recorded.run
-    lines = [("run", f"{run.run_id[:8]} {run.name}, study {run.study}, {run.start_time:%Y-%m-%d}")]
+    lines = [("run", f"{run.first_id[:8]} {run.name}, study {run.study}, {run.start_time:%Y-%m-%d}")]
     if recorded.stop_after is not None:
         lines.append(("", f"was ended after epoch {recorded.stop_after}; so will this one be"))
     lines.append(("code", _code(recorded, code, checkout)))

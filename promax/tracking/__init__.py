@@ -3,8 +3,9 @@
 One thin layer over `mlflow.MlflowClient`, never the fluent API: no run is active by being the last
 one started, so parents, children and many workers need nothing special. `store` opens the record, `record`
 writes a run into it, `query` finds runs again, `sweep` keeps the run of a sweep, `registry` holds the promoted
-encoders, `pending` keeps what a server that is away is to be told and `sync` tells it later, `health` says how the
-record stands, `view` how the MLflow UI shows it.
+encoders, `pending` keeps what a server that is away is to be told and `sync` tells it later, `archive` makes one
+file of a study and `restore` takes it in elsewhere, `health` says how the record stands, `view` how the MLflow UI
+shows it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
 os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
 
+from promax.tracking.archive import Manifest, archive
 from promax.tracking.datasets import DatasetRecord, read_datasets
 from promax.tracking.ending import Terminated, held_signals, status_and_reason, termination_raises
 from promax.tracking.health import Health, examine
@@ -25,6 +27,7 @@ from promax.tracking.pending import send_at_once, settle, waiting_runs, waits
 from promax.tracking.query import (
     BASELINE_KEY,
     BASELINE_RUN,
+    FIRST_ID,
     KIND_TAG,
     REPRODUCTION,
     RunInfo,
@@ -42,6 +45,7 @@ from promax.tracking.query import (
 )
 from promax.tracking.record import REASON_TAG, Run, running, start_run, sweep_dead_runs
 from promax.tracking.registry import CHAMPION, Champion, crown, find_champion, register, write_model
+from promax.tracking.restore import Restored, restore
 from promax.tracking.store import Store, TrackingError, mask, open_store, serve_ui, ui_address, ui_command
 from promax.tracking.sweep import close_lost_runs, find_sweep, finished_run, open_sweep
 from promax.tracking.sync import send_waiting
@@ -57,17 +61,21 @@ __all__ = [
     "BASELINE_RUN",
     "CHAMPION",
     "DESCRIPTION_TAG",
+    "FIRST_ID",
     "KIND_TAG",
     "REASON_TAG",
     "REPRODUCTION",
     "Champion",
     "DatasetRecord",
     "Health",
+    "Manifest",
+    "Restored",
     "Run",
     "RunInfo",
     "Store",
     "Terminated",
     "TrackingError",
+    "archive",
     "artifacts_in",
     "close_lost_runs",
     "compare_link",
@@ -91,6 +99,7 @@ __all__ = [
     "read_scores",
     "read_text",
     "register",
+    "restore",
     "run_link",
     "running",
     "runs_of",

@@ -26,6 +26,9 @@ BASELINE_RUN = "promax.baseline_run"
 KIND_TAG = "promax.kind"
 SWEEP, AUDIT, VERDICT, REPRODUCTION = "sweep", "audit", "verdict", "reproduction"
 
+# The id of a run in the record in which it was made, of one that came here in an archive.
+FIRST_ID = "promax.first_id"
+
 # How many runs or studies MLflow is asked for at once.
 PAGE = 1000
 
@@ -45,6 +48,11 @@ class RunInfo:
     artifact_uri: str
     experiment_id: str
 
+    @property
+    def first_id(self) -> str:
+        """Its id where it was made: the same in every record, while `run_id` is this record's."""
+        return self.tags.get(FIRST_ID, self.run_id)
+
 
 def find_baseline(store: Store, study: str, key: str) -> RunInfo | None:
     """The latest finished run of a study whose tag promax.baseline_key is `key`, a hex digest; None where none is.
@@ -61,7 +69,7 @@ def find_baseline(store: Store, study: str, key: str) -> RunInfo | None:
 
 
 def get_run(store: Store, run_id: str) -> RunInfo:
-    """The run with this id, or the only one whose id starts with it.
+    """The run with this id, or the only one whose id starts with it; else the one that had it in another record.
 
     Raises:
         ConfigError: no such run, or several.
@@ -69,13 +77,18 @@ def get_run(store: Store, run_id: str) -> RunInfo:
     listing = f"list them with `promax compare --study NAME`, or in the MLflow UI (store {store.label})"
     if not re.fullmatch("[0-9a-f]{1,32}", run_id):
         raise ConfigError(f"run {run_id}: must be a run id, 32 hex digits or the first few; {listing}")
-    found = search(store, f"attributes.run_id LIKE '{run_id}%'", at_most=3)
+    found = [run_info(store, run) for run in search(store, f"attributes.run_id LIKE '{run_id}%'", at_most=3)]
+    if not found:
+        found = [run_info(store, run) for run in search(store, f"tags.`{FIRST_ID}` LIKE '{run_id}%'", at_most=3)]
     if not found:
         raise ConfigError(f"run {run_id}: no such run; {listing}")
-    if len(found) > 1:
-        some = ", ".join(run.info.run_id[: len(run_id) + 4] for run in found[:2])
+    if len({run.first_id for run in found}) > 1:
+        some = ", ".join(run.first_id[: len(run_id) + 4] for run in found[:2])
         raise ConfigError(f"run {run_id}: several runs start so, as {some}; give more digits")
-    return run_info(store, found[0])
+    if len(found) > 1:
+        here = ", ".join(f"{run.run_id[:8]} in study {run.study}" for run in found)
+        raise ConfigError(f"run {run_id}: was restored more than once and is here {here}; give one of these ids")
+    return found[0]
 
 
 def runs_of(store: Store, study: str) -> list[RunInfo]:
@@ -87,15 +100,24 @@ def runs_of(store: Store, study: str) -> list[RunInfo]:
     Raises:
         ConfigError: no such study.
     """
-    studies = _studies(store)
-    ids = [experiment_id for experiment_id, name in studies.items() if name == study]
-    if not ids:
-        known = ", ".join(sorted(name for name in studies.values() if name != "Default")) or "none yet"
-        raise ConfigError(f"study {study}: not in the record; studies: {known} (store {store.label})")
-    found = search(store, "", experiments=ids)
+    found = search(store, "", experiments=[experiment_of(store, study)])
     beside = (SWEEP, AUDIT, VERDICT, REPRODUCTION)
     runs = [run_info(store, run, study) for run in found if run.data.tags.get(KIND_TAG) not in beside]
     return sorted(runs, key=lambda run: (run.status != "FINISHED", -run.start_time.timestamp()))
+
+
+def experiment_of(store: Store, study: str) -> str:
+    """The id of the MLflow experiment that holds a study.
+
+    Raises:
+        ConfigError: no such study.
+    """
+    studies = _studies(store)
+    for experiment_id, name in studies.items():
+        if name == study:
+            return experiment_id
+    known = ", ".join(sorted(name for name in studies.values() if name != "Default")) or "none yet"
+    raise ConfigError(f"study {study}: not in the record; studies: {known} (store {store.label})")
 
 
 def read_text(store: Store, run_id: str, path: str) -> str:
@@ -127,6 +149,22 @@ def fetch_folder(store: Store, run_id: str, name: str, into: Path) -> Path | Non
             return Path(store.client.download_artifacts(run_id, name, str(into)))
     except TrackingError as error:
         raise ConfigError(f"run {run_id}: its {name} can't be read: {error}") from None
+
+
+def fetch_artifacts(store: Store, run_id: str, into: Path) -> Path:
+    """All files of a run, copied into a folder in `into`.
+
+    Raises:
+        ConfigError: they can't be read.
+    """
+    try:
+        with store.talking():
+            # Of a run without files, MLflow finds no folder.
+            if not store.client.list_artifacts(run_id):
+                return into
+            return Path(store.client.download_artifacts(run_id, "", str(into)))
+    except TrackingError as error:
+        raise ConfigError(f"run {run_id}: its files can't be read: {error}") from None
 
 
 def artifacts_in(store: Store, run_id: str, folder: str | None = None) -> list[str]:

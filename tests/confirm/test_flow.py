@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import shutil
 
 import pytest
 
@@ -97,3 +98,22 @@ def test_a_wrong_request_is_refused_in_a_line_or_two(planted, made, project, out
     assert code == 2
     assert err.startswith("promax: notes/README.md: was not written by promax confirm, and would be lost; ")
     assert (project / "notes" / "README.md").read_text() == "mine"
+
+
+def test_a_study_that_was_restored_elsewhere_gets_the_same_verdict(
+    planted, made, project, fresh_database, outcome, monkeypatch
+) -> None:
+    cells = made.grid(0.77, 0.76, 0.75, 0.74)
+    planted.study(cells, seeds=range(5), spread=0.002, transfer=cells)
+    assert outcome("confirm", "fix", "--out", str(project / "here"))[0] == 0
+    assert outcome("archive", "fix", "--out", str(project / "fix.zip"))[0] == 0
+
+    root = project / "elsewhere"
+    (root / "mlruns").mkdir(parents=True)
+    (root / "conf").symlink_to((project / "conf").resolve())
+    shutil.copy(fresh_database, root / "mlruns" / "mlflow.db")
+    monkeypatch.setenv("PROMAX_ROOT", str(root))
+    assert outcome("restore", str(project / "fix.zip"))[0] == 0
+    assert outcome("confirm", "fix", "--out", str(root / "there"))[0] == 0
+    for name in ("results.csv", "claims.csv", "effects.csv", "README.md"):
+        assert (root / "there" / name).read_bytes() == (project / "here" / name).read_bytes(), name

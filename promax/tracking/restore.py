@@ -1,0 +1,120 @@
+"""Taking an archived study into a record: whole or not at all, under ids of this record's own."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from promax.config import ConfigError, project_root
+from promax.process import has_died, this_process
+from promax.tracking.archive import Archive, ArchivedRun, renamed, watched
+from promax.tracking.ending import held_signals, termination_raises
+from promax.tracking.query import FIRST_ID
+from promax.tracking.record import PROCESS_TAG
+from promax.tracking.store import Store, TrackingError
+from promax.tracking.write import Write, insist
+
+# Of an experiment on its way here: the process that brings it. It has a name of its own until it is whole.
+RESTORING, DRAFT = "promax.restoring", " (being restored) "
+
+
+@dataclass(frozen=True)
+class Restored:
+    """A study that was taken in: its name here, and for each run its first id and the one that it has here."""
+
+    study: str
+    ids: dict[str, str]
+
+
+def restore(store: Store, path: Path, study: str | None = None) -> Restored:
+    """Take the study in the file `path` into a record, under its own name or as `study`.
+
+    Its runs have new ids, and links between them lead to these. Their first ids stay with them: `get_run` finds them by
+    either, and what is reported names the first. Where this is stopped the record shows nothing of it, and where it is
+    killed, the next one removes what it had begun.
+
+    Raises:
+        ConfigError: `path` is no archive or a damaged one; the record has a study of that name already.
+        TrackingError: the record can't be written to.
+    """
+    archive = Archive(path)
+    try:
+        manifest = archive.manifest
+        name = study or manifest.study
+        _remove_halves(store)
+        _refuse_taken(store, name)
+        if archive.size > (free := shutil.disk_usage(project_root()).free):
+            raise ConfigError(f"{path}: its files need {archive.size:,} bytes, of which {free:,} are free")
+        with termination_raises(), _experiment(store, name) as experiment:
+            ids = {run.run_id: _create(store, experiment, run) for run in manifest.runs}
+            for run in watched(manifest.runs, "restoring"):
+                _fill(store, archive, run, ids, experiment)
+        return Restored(name, ids)
+    finally:
+        archive.close()
+
+
+def _refuse_taken(store: Store, study: str) -> None:
+    with store.talking():
+        found = store.client.get_experiment_by_name(study)
+    if found is not None:
+        state = "" if found.lifecycle_stage == "active" else ", deleted in MLflow"
+        raise ConfigError(f"study {study}: the record has one of that name{state}; give another: --study NAME")
+
+
+@contextmanager
+def _experiment(store: Store, study: str) -> Iterator[str]:
+    """An experiment that gets its name once the block has ended well, and is deleted where it has not."""
+    draft = f"{study}{DRAFT}{secrets.token_hex(4)}"
+    with store.talking():
+        made = str(store.client.create_experiment(draft, store.artifacts, {RESTORING: this_process()}))
+    try:
+        yield made
+        with held_signals(), store.talking():
+            store.client.rename_experiment(made, study)
+            store.client.delete_experiment_tag(made, RESTORING)
+    except BaseException:
+        # What ended the block is what the user is told.
+        with held_signals(), suppress(TrackingError), store.talking():
+            store.client.delete_experiment(made)
+        raise
+    store.experiment_id(study)
+
+
+def _remove_halves(store: Store) -> None:
+    """Delete what processes of this machine had begun to restore when they died."""
+    with store.talking():
+        for each in store.client.search_experiments(filter_string=f"tags.`{RESTORING}` LIKE '%'"):
+            # One that has its name is whole, whatever its tag says.
+            if DRAFT in each.name and has_died(each.tags[RESTORING]):
+                store.client.delete_experiment(each.experiment_id)
+
+
+def _create(store: Store, experiment: str, run: ArchivedRun) -> str:
+    tags = {FIRST_ID: run.run_id, PROCESS_TAG: this_process()}
+    with store.talking():
+        made = store.client.create_run(experiment, start_time=run.start_time, tags=tags, run_name=run.name)
+    return str(made.info.run_id)
+
+
+def _fill(store: Store, archive: Archive, run: ArchivedRun, ids: dict[str, str], experiment: str) -> None:
+    """All that an archive holds of a run, its end last."""
+    number = archive.manifest.experiment
+    tags = {key: _here(renamed(value, ids), number, experiment) for key, value in run.tags.items()}
+    with tempfile.TemporaryDirectory(prefix="promax-") as scratch:
+        archive.extract(run, Path(scratch))
+        insist(store, ids[run.run_id], Write(metrics=run.metrics, params=run.params, tags=tags, datasets=run.datasets))
+        if run.files:
+            insist(store, ids[run.run_id], Write(file=Path(scratch)))
+    insist(store, ids[run.run_id], Write(ended=(run.status, run.end_time)))
+
+
+def _here(text: str, there: str, here: str) -> str:
+    """`text` with the links to a study's experiment leading to it in this record."""
+    text = text.replace(f"#/experiments/{there}/", f"#/experiments/{here}/")
+    return text.replace(f"experiments=%5B%22{there}%22%5D", f"experiments=%5B%22{here}%22%5D")
