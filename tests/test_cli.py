@@ -126,6 +126,62 @@ def test_a_root_without_configs_takes_those_of_the_checkout(tmp_path: Path, monk
     assert conf_dir() == tmp_path / "conf"
 
 
+CALLED = "promax_called"
+# What Hydra or logging would call, import or write, from where it may stand.
+CODE = {
+    "callbacks: {x: {_target_: pathlib.Path.touch, self: {_target_: pathlib.Path, _args_: [CALLED]}}}": (
+        "hydra.callbacks.x._target_=pathlib.Path.touch: no code that a config names is run"
+    ),
+    "callbacks: ${later}": "hydra.callbacks=${later}: must be written out here",
+    "job_logging: {version: 1, handlers: {x: {(): pathlib.Path.touch, self: CALLED}}}": (
+        "hydra.job_logging.handlers.x.()=pathlib.Path.touch: no code that a config names is run"
+    ),
+    "hydra_logging: {version: 1, handlers: {x: {(): pathlib.Path.touch, self: CALLED}}}": (
+        "hydra.hydra_logging.handlers.x.()=pathlib.Path.touch: no code that a config names is run"
+    ),
+    "job_logging: {version: 1, root: {handlers: [x]}, handlers: {x: {class: logging.FileHandler, filename: CALLED}}}": (
+        "hydra.job_logging.handlers.x.class=logging.FileHandler: must be logging.StreamHandler or logging.NullHandler; "
+        "runs are logged in MLflow"
+    ),
+    "job_logging: {version: 1, handlers: {x: {class: logging.StreamHandler, stream: 'ext://antigravity'}}}": (
+        "hydra.job_logging.handlers.x.stream=ext://antigravity: must be ext://sys.stdout or ext://sys.stderr"
+    ),
+    "sweeper: {params: {x: {_target_: pathlib.Path, _args_: [CALLED]}}}": (
+        "hydra.sweeper.params.x._target_=pathlib.Path: no code that a config names is run"
+    ),
+    "sweeper: {params: {hydra.callbacks.x._target_: 'pathlib.Path,pathlib.Path'}}": (
+        "hydra.sweeper.params.hydra.callbacks.x._target_=pathlib.Path,pathlib.Path: "
+        "Hydra's own settings are no part of a search"
+    ),
+    "sweeper: {params: '${later}'}": "hydra.sweeper.params=${later}: must be written out here",
+    "job: {env_set: {LD_PRELOAD: ./CALLED}}": (
+        "hydra.job.env_set.LD_PRELOAD=./CALLED: only OMP_NUM_THREADS, MKL_NUM_THREADS, OPENBLAS_NUM_THREADS, "
+        "TOKENIZERS_PARALLELISM, CUDA_VISIBLE_DEVICES, CUBLAS_WORKSPACE_CONFIG, PYTORCH_ALLOC_CONF, "
+        "PYTORCH_CUDA_ALLOC_CONF can be set here; set others in the shell"
+    ),
+}
+
+
+@pytest.mark.parametrize("multirun", [[], ["-m", "seed=0,1"]], ids=["run", "multirun"])
+@pytest.mark.parametrize("settings", CODE)
+def test_a_config_names_no_code(
+    settings: str,
+    multirun: list[str],
+    project: Path,
+    outcome: Callable[..., tuple[int, str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    called = project / CALLED
+    monkeypatch.chdir(project)
+    (project / "own" / "experiment").mkdir(parents=True)
+    text = f"# @package _global_\nlater: {{x: {{_target_: pathlib.Path}}}}\nhydra:\n  {settings}\n"
+    (project / "own" / "experiment" / "evil.yaml").write_text(text.replace("CALLED", str(called)))
+    code, out, err = outcome("train", "--config-dir", "own", "experiment=evil", *multirun)
+    assert (code, out) == (2, "")
+    assert err == f"promax: {CODE[settings].replace('CALLED', str(called))}\n"
+    assert not called.exists() and not (project / "mlruns" / "mlflow.db").exists()
+
+
 @pytest.mark.parametrize(
     "words", [["--config-dir", "own", "data=evil"], ["@own/data/evil.yaml"]], ids=["conf", "@file"]
 )

@@ -38,7 +38,7 @@ PARTS = {
         *(f"promax.tracking:Run.{name}" for name in ("log_params", "set_tags", "log_metrics", "log_text")),
         *(f"promax.tracking:Run.{name}" for name in ("log_artifact", "log_scores", "log_datasets")),
         *(f"promax.run:{name}" for name in ("open_store", "find_baseline", "_record", "log_audit")),
-        *("promax.journal:read_scores", "promax.journal:log_request"),
+        *("promax.journal:finished_scores", "promax.journal:log_request"),
     ],
     "the study": [
         *(f"hydra_plugins.promax_sweeper._study:Study.{name}" for name in ("take", "complete", "prune")),

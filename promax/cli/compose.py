@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any, TypeVar
 
-from promax.config import ConfigError, build, conf_dir, is_known, unknown_key
+from promax.config import ConfigError, build, conf_dir, is_known, refuse_code, unknown_key
 
 T = TypeVar("T")
 
@@ -27,6 +28,26 @@ def composed(name: str, schema: type[T], overrides: Sequence[str]) -> T:
         raise
     except Exception as error:
         raise explained(error, schema, overrides) from error
+
+
+@contextmanager
+def only_settings() -> Iterator[None]:
+    """Within the block, Hydra refuses a composed config that names code before it looks at it; see `refuse_code`."""
+    from hydra._internal.config_loader_impl import ConfigLoaderImpl
+    from omegaconf import OmegaConf
+
+    load = ConfigLoaderImpl.load_configuration
+
+    def checked(self: ConfigLoaderImpl, *given: Any, **named: Any) -> Any:
+        found = load(self, *given, **named)
+        refuse_code(OmegaConf.to_container(found.hydra, resolve=False))  # type: ignore[arg-type]
+        return found
+
+    ConfigLoaderImpl.load_configuration = checked  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        ConfigLoaderImpl.load_configuration = load  # type: ignore[method-assign]
 
 
 def register(schema: type[Any]) -> None:

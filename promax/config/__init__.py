@@ -10,6 +10,7 @@ from __future__ import annotations
 from promax.config.building import build, flatten, from_yaml, is_known, to_yaml, unknown_key
 from promax.config.curriculum import BuildConfig, MiningConfig, PhasesConfig, SplitsConfig
 from promax.config.exports import ExportColumnsConfig, ExportConfig
+from promax.config.hydras import refuse_code
 from promax.config.kinds import ConfigError
 from promax.config.rule import ClaimConfig, RuleConfig, SettingConfig
 from promax.config.schema import (
@@ -58,6 +59,7 @@ __all__ = [
     "from_yaml",
     "is_known",
     "project_root",
+    "refuse_code",
     "to_yaml",
     "unknown_key",
 ]

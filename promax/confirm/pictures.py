@@ -15,7 +15,7 @@ from promax import figures
 from promax.compare import TITLES
 from promax.confirm.claims import Judgement
 from promax.confirm.findings import Findings
-from promax.confirm.study import Study, label
+from promax.confirm.study import Study, compared, label
 from promax.metrics import Interval
 
 # A verdict is told by its marker too, for who prints in grey. Colours of Okabe & Ito (2008), as in promax.figures.
@@ -27,7 +27,7 @@ ACROSS = 3
 
 
 def pictures(findings: Findings) -> dict[str, tuple[Figure, str]]:
-    """File name -> figure and what it shows; without ROC where the labels make no classes."""
+    """File name -> figure and what it shows; no ROC where the labels make no classes, no surface of one setting."""
     study, rule = findings.study, findings.study.rule
     metric, by = TITLES[rule.metric], study.config.optim.select_by
     drawn = {
@@ -36,11 +36,13 @@ def pictures(findings: Findings) -> dict[str, tuple[Figure, str]]:
             learning_curves(study),
             f"Dev {TITLES.get(by, by)} after each epoch, mean and range over the seeds, beside the baseline",
         ),
-        "surface.png": (surface(findings), f"Mean {metric} on test by learning rate and epochs"),
         "scores.png": (score_distributions(study), "Scores by label of the un-tuned encoder and the tuned ones"),
     }
+    if len(study.settings) > 1:
+        drawn["surface.png"] = (surface(findings), f"Mean {metric} on test by learning rate and epochs")
     if study.sides["test"].positive is not None:
-        drawn["roc.png"] = (roc(study), "ROC on test of the un-tuned encoder and of every run before and after")
+        runs = "every run before and after" if study.rule.before is not None else "every tuned run"
+        drawn["roc.png"] = (roc(study), f"ROC on test of the un-tuned encoder and of {runs}")
     return drawn
 
 
@@ -175,10 +177,5 @@ def roc(study: Study) -> Figure:
 
 
 def _compared(study: Study) -> Sequence[tuple[str, int]]:
-    """Name and cell of the setting before the change, where there is one and the study has it, and of the one after."""
-    named = (("before", study.rule.before), ("after", study.rule.after))
-    return [
-        (f"{name} ({label(setting)})", study.settings.index(setting))
-        for name, setting in named
-        if setting is not None and setting in study.settings
-    ]
+    """Name and cell of each setting that is compared."""
+    return [(f"{name} ({label(setting)})", study.settings.index(setting)) for name, setting in compared(study)]

@@ -12,7 +12,7 @@ from promax.compare import TITLES
 from promax.confirm import wording
 from promax.confirm.findings import Findings, Measured
 from promax.confirm.origin import Origin
-from promax.confirm.study import Judged, Study, label
+from promax.confirm.study import Judged, Study, compared, label
 from promax.confirm.tables import markdown
 from promax.data.pairs import is_binary
 from promax.metrics import UndefinedMetric
@@ -58,14 +58,15 @@ def answer(findings: Findings) -> str:
     confirmed, refuted, undecided = (counts[verdict] for verdict in ("CONFIRMED", "REFUTED", "UNDECIDED"))
     means = dict(zip([*study.settings, None], evidence.means.tolist(), strict=True))
     reached = [f"{means[None]:.4f} un-tuned"]
-    for name, setting in (("before", study.rule.before), ("after", study.rule.after)):
-        if setting in means and setting is not None:
-            reached.append(f"{means[setting]:.4f} with {label(setting)} ({name})")
+    for name, setting in compared(study):
+        which = f" ({name})" if study.rule.before is not None else ""
+        reached.append(f"{means[setting]:.4f} with {label(setting)}{which}")
     sentences = [
         f"{confirmed} of {len(findings.judgements)} claims confirmed, {refuted} refuted, {undecided} undecided.",
         f"{TITLES[study.rule.metric]} on test, mean of {len(study.seeds)} seeds: {', '.join(reached)}.",
     ]
-    headline = {"the fix": "After less before", f"{label(study.rule.after)}": "After less un-tuned"}
+    tuned = "After" if study.rule.before is not None else "Tuned"
+    headline = {"the fix": "After less before", f"{label(study.rule.after)}": f"{tuned} less un-tuned"}
     for each in findings.of("test", study.rule.metric):
         if each.contrast.name in headline:
             share = f", {wording.percent(each.relative)}" if each.relative else ""

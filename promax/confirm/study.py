@@ -239,6 +239,13 @@ def _code_notes(runs: Sequence[RunInfo]) -> list[str]:
     return notes
 
 
+def compared(study: Study) -> list[tuple[str, SettingConfig]]:
+    """What a reader wants to see side by side: the settings before and after the change, or the tuned one alone."""
+    before, after = study.rule.before, study.rule.after
+    named = [("tuned", after)] if before is None else [("before", before), ("after", after)]
+    return [(name, setting) for name, setting in named if setting in study.settings]
+
+
 def label(setting: SettingConfig) -> str:
     """How a setting is called in tables and figures.
 

@@ -71,6 +71,11 @@ def test_where_the_runs_are_no_sweeps_the_verdict_has_a_run_of_its_own(planted, 
     before = {run.run_id for run in runs_of(planted.store, "fix")}
     found = confirm("fix", None, project / "out")
     assert [each.verdict for each in found.judgements] == ["CONFIRMED"]
+    page = (project / "out" / "README.md").read_text()
+    assert (
+        " with 5e-05, 12 epochs. Tuned less un-tuned: +" in page and "before" not in page.partition("## The claims")[0]
+    )
+    assert not (project / "out" / "surface.png").exists() and (project / "out" / "roc.png").exists()
     assert {run.run_id for run in runs_of(planted.store, "fix")} == before
     assert find_sweep(planted.store, "fix") is None
     everything = planted.store.client.search_runs([planted.store.experiment_id("fix")])
