@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from configparser import ConfigParser
 from importlib import metadata
 from pathlib import Path
 
+import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -73,3 +75,32 @@ def test_every_licence_is_allowed() -> None:
     strict = re.compile(r"(?<!L)GPL|AGPL|General Public License")
     lesser = re.compile(r"LGPL|Lesser")
     assert {name: text for name, text in said.items() if strict.search(text) and not lesser.search(text)} == {}
+
+
+# What pip-audit 2.10 prints, on either stream, and its exit code; then what `.ci/audit` makes of it.
+AUDITS = {
+    "vulnerable": ("Found 1 known vulnerability in 1 package\nurllib3 1.26.0 CVE-2021-33503", 1, 1, "CVE-2021-33503"),
+    "several": ("Found 3 known vulnerabilities in 2 packages\nName Version ID", 1, 1, "Found 3 known vulnerabilities"),
+    "clean": ("No known vulnerabilities found", 0, 0, "audit: no known vulnerabilities\n"),
+    "away": ("ERROR:pip_audit:Connection refused", 1, 0, "audit: not done, the service can't be reached: ERROR:pip_au"),
+    "unknown": (
+        "Name Skip Reason\ntorch Dependency not found on PyPI and could not be audited: torch (2.13.0)",
+        *(0, 0, "audit: no known vulnerabilities, but 1 pinned packages could not be looked up: not audited\n"),
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", AUDITS)
+def test_a_known_vulnerability_fails_the_audit_and_a_service_that_is_away_does_not(kind: str, tmp_path: Path) -> None:
+    printed, code, expected, told = AUDITS[kind]
+    stand_in = tmp_path / "pip-audit"
+    stand_in.write_text(f"#!/bin/sh\ncat <<'END'\n{printed}\nEND\nexit {code}\n")
+    stand_in.chmod(0o755)
+    done = subprocess.run([str(REPOSITORY / ".ci" / "audit"), str(stand_in)], capture_output=True, text=True)
+    assert done.returncode == expected
+    assert told in done.stdout and done.stderr == ""
+
+
+def test_the_audit_is_part_of_what_has_to_hold() -> None:
+    run = (REPOSITORY / ".ci" / "run").read_text(encoding="utf-8")
+    assert "set -e" in run and "make audit" in run.splitlines()
