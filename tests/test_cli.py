@@ -37,7 +37,7 @@ from promax.paths import conf_dir
         (
             ["experiment=x"],
             "promax: experiment=x: no such config. Available: after_fix, baseline, before_fix, confirm_fix, demo, "
-            "lr_epochs, recipe\n",
+            "lr_epochs, recipe, recommended\n",
         ),
         (["optim.lr=[1"], "promax: optim.lr=[1: not an override; write KEY=VALUE, like"),
         (["optim=null"], "promax: optim=null: can't be composed: "),

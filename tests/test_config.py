@@ -34,6 +34,7 @@ YAMLS = {
     "model/mpnet_lora": [],
     "optim/before_fix": [],
     "optim/after_fix": [],
+    "optim/recommended": [],
     "experiment/baseline": [],
     "experiment/before_fix": [],
     "experiment/after_fix": [],
@@ -41,14 +42,16 @@ YAMLS = {
     "experiment/lr_epochs": [],
     "experiment/confirm_fix": [],
     "experiment/recipe": [],
+    "experiment/recommended": [],
     "rule/confirm_fix": [],
+    "rule/recommended": [],
 }
 
 
 def test_every_yaml_is_listed() -> None:
     found = {str(path.relative_to(CONF).with_suffix("")) for path in CONF.rglob("*.yaml")} - {"config", "build"}
     assert found == set(YAMLS)
-    assert len(found) == 18
+    assert len(found) == 21
 
 
 def test_every_folder_of_conf_is_installed_with_the_package() -> None:

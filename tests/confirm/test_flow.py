@@ -89,7 +89,7 @@ def test_a_wrong_request_is_refused_in_a_line_or_two(planted, made, project, out
     assert (code, out) == (2, "")
     assert err.startswith("promax: study fix: not in the record; studies: none yet (store sqlite:///")
     code, _, err = outcome("confirm", "fix", "--rule", "mine")
-    assert (code, err) == (2, "promax: rule=mine: no such config. Available: confirm_fix\n")
+    assert (code, err) == (2, "promax: rule=mine: no such config. Available: confirm_fix, recommended\n")
     planted.study({made.before: 0.8}, seeds=[0, 1])
     code, _, err = outcome("confirm", "fix")
     assert (code, err) == (
