@@ -48,6 +48,7 @@ from promax.tracking.restore import DRAFT, RESTORING
 
 # The package has a function of that name.
 ARCHIVE = importlib.import_module("promax.tracking.archive")
+REPOSITORY = Path(__file__).resolve().parents[2]
 LINE = "a value that is\nof two lines, é"
 
 
@@ -441,3 +442,12 @@ def test_the_verbs(
         "promax: study theirs: the record has one of that name; give another: --study NAME\n",
     )
     assert outcome("restore", "none.zip")[::2] == (2, "promax: none.zip: can't be read: No such file or directory\n")
+
+
+def test_the_recorded_demo_still_opens(store: Store) -> None:
+    restored = restore(store, REPOSITORY / "experiments" / "demo" / "study.zip")
+    tuned = get_run(store, "5a0d9fa6")
+    assert {run.run_id for run in runs_of(store, "demo")} == set(restored.ids.values())
+    # As experiments/demo/README.md has them.
+    assert round(tuned.metrics["test/spearman"], 4) == 0.6885
+    assert f"promax reproduce {tuned.first_id[:8]}" in (REPOSITORY / "README.md").read_text(encoding="utf-8")
