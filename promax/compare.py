@@ -140,7 +140,7 @@ def show(rows: Sequence[Row], store: Store) -> None:
         cells = [cell for name in shown for cell in (_value(row, name), _difference(row, name))]
         tiers = (row.standing.absolute or "none", (row.standing.relative or "none") if row.differences else "")
         status = row.run.tags.get(ADVERSARIAL, "not run")
-        table.add_row(f"{row.run.name}\n[dim]{row.run.run_id[:8]}[/dim]", *cells, *tiers, status)
+        table.add_row(f"{row.run.name}\n[dim]{row.run.short_id}[/dim]", *cells, *tiers, status)
     console.print(table)
     for remark in _remarks(rows, shown):
         console.print(f"- {remark}")
@@ -170,7 +170,7 @@ def _chosen(store: Store, references: Sequence[str], study: str | None) -> list[
     runs = [get_run(store, reference) for reference in references]
     for run in runs:
         if run.status != "FINISHED":
-            raise ConfigError(f"run {run.run_id[:8]}: is {run.status}; only a FINISHED run can be compared")
+            raise ConfigError(f"run {run.short_id}: is {run.status}; only a FINISHED run can be compared")
     baselines = {run.tags[BASELINE_RUN] for run in runs if BASELINE_RUN in run.tags} - {run.run_id for run in runs}
     return [*(get_run(store, each) for each in sorted(baselines)), *runs]
 
@@ -218,8 +218,8 @@ def _remarks(rows: Sequence[Row], shown: Sequence[str]) -> list[str]:
     for row in rows:
         if spearman := row.differences.get("spearman"):
             withheld = f"; withheld: {row.standing.withheld}" if row.standing.withheld else ""
-            remarks.append(f"{row.run.run_id[:8]} against its baseline: [bold]{verdict(spearman)}[/bold]{withheld}")
-        remarks += [f"{row.run.run_id[:8]}: no difference in {TITLES[name]}: {why}" for name, why in row.absent.items()]
+            remarks.append(f"{row.run.short_id} against its baseline: [bold]{verdict(spearman)}[/bold]{withheld}")
+        remarks += [f"{row.run.short_id}: no difference in {TITLES[name]}: {why}" for name, why in row.absent.items()]
     remarks += _adversarial_remarks(rows)
     ceilings = sorted(
         {
@@ -242,7 +242,7 @@ def _adversarial_remarks(rows: Sequence[Row]) -> list[str]:
     runs: dict[str, list[str]] = {}
     for row in rows:
         if reason := row.run.tags.get(ADVERSARIAL_REASON):
-            runs.setdefault(f"{row.run.tags[ADVERSARIAL]}: {reason}", []).append(row.run.run_id[:8])
+            runs.setdefault(f"{row.run.tags[ADVERSARIAL]}: {reason}", []).append(row.run.short_id)
     return [
         f"{'all runs' if len(ids) == len(rows) > 1 else ', '.join(ids)}: adversarial diagnostic {what}"
         for what, ids in runs.items()

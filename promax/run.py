@@ -192,7 +192,7 @@ def _baseline_of(setting: _Setting) -> RunInfo:
         send_at_once(store)
         found = find_baseline(store, cfg.study, _baseline_key(setting))
         if found is not None:
-            setting.tell("baseline: run %s, found again", found.run_id[:8])
+            setting.tell("baseline: run %s, found again", found.short_id)
             return found
         _logger.info("baseline: this study has none on these pairs, so it comes first")
         untuned = baseline_config(cfg)

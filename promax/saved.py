@@ -17,7 +17,7 @@ def config_of(store: Store, run: RunInfo) -> Config:
     Raises:
         ConfigError: it saved none, and what to do instead.
     """
-    short, kind = run.run_id[:8], run.tags.get(KIND_TAG)
+    short, kind = run.short_id, run.tags.get(KIND_TAG)
     if kind != "tuned":
         what = {"baseline": "a baseline", "sweep": "a sweep", "audit": "an audit of pairs"}.get(
             str(kind), "none of promax"
@@ -46,5 +46,5 @@ def saved_model(store: Store, run: RunInfo) -> Iterator[Path]:
     with TemporaryDirectory(prefix="promax-") as scratch:
         folder = fetch_folder(store, run.run_id, "model", Path(scratch))
         if folder is None:
-            raise ConfigError(f"run {run.run_id[:8]}: its saved encoder is gone from the record; train it again")
+            raise ConfigError(f"run {run.short_id}: its saved encoder is gone from the record; train it again")
         yield folder

@@ -132,11 +132,13 @@ def importances(study: Study) -> dict[str, float]:
 
 
 def at_an_end(study: Study, trial: FrozenTrial) -> list[str]:
-    """Which of a trial's numbers lie at an end of their range, so that better ones may lie beyond it."""
+    """Which of a trial's numbers lie at an end of their range, so that better ones may lie beyond it. Not seeds."""
     found = []
     for key, parameter in study.space.parameters.items():
         each = parameter.distribution
         if not isinstance(each, IntDistribution | FloatDistribution) or each.low == each.high:
+            continue
+        if key.rpartition(".")[2] == "seed":
             continue
         scale = math.log if each.log else float
         place = (scale(trial.params[key]) - scale(each.low)) / (scale(each.high) - scale(each.low))

@@ -138,14 +138,14 @@ def _refuse_mixture(name: str, runs: Sequence[RunInfo]) -> None:
             was, now = first.params.get(key), run.params.get(key)
             if was != now and not _FREE.fullmatch(key) and not key.startswith("rule"):
                 raise ConfigError(
-                    f"study {name}: its runs differ in {key}: {was} in {first.run_id[:8]}, {now} in {run.run_id[:8]}\n"
+                    f"study {name}: its runs differ in {key}: {was} in {first.short_id}, {now} in {run.short_id}\n"
                     "a verdict needs runs that differ in optim.lr, optim.epochs and seed alone; file others elsewhere"
                 )
         for key in sorted(key for key in first.tags.keys() | run.tags.keys() if key.startswith("promax.data.")):
             if first.tags.get(key) != run.tags.get(key):
                 side = key.removeprefix("promax.data.")
                 raise ConfigError(
-                    f"study {name}: {first.run_id[:8]} and {run.run_id[:8]} have other {side} pairs; "
+                    f"study {name}: {first.short_id} and {run.short_id} have other {side} pairs; "
                     "give one of them a study=NAME of its own"
                 )
 
@@ -191,7 +191,7 @@ def _scored(
         for table, member in zip(cell, runs, strict=True):
             if not _same_pairs(reference, table):
                 raise ConfigError(
-                    f"run {member.run.run_id[:8]} and its baseline {baseline.run_id[:8]} scored different {side} pairs"
+                    f"run {member.run.short_id} and its baseline {baseline.short_id} scored different {side} pairs"
                 )
     return Scored(
         label=reference.label,

@@ -38,32 +38,32 @@ def promote(reference: str, name: str | None, uri: str | None, *, dry_run: bool)
     run = get_run(store, reference)
     cfg = config_of(store, run)
     if not artifacts_in(store, run.run_id, "model"):
-        raise ConfigError(f"run {run.run_id[:8]}: its saved encoder is gone from the record; train it again")
+        raise ConfigError(f"run {run.short_id}: its saved encoder is gone from the record; train it again")
     name = name if name is not None else run.study
     champion = find_champion(store, name)
     if champion is not None and champion.run_id == run.run_id:
-        print(f"run {run.run_id[:8]} is {name}@{CHAMPION} already, version {champion.version}; nothing to do")
+        print(f"run {run.short_id} is {name}@{CHAMPION} already, version {champion.version}; nothing to do")
         return True
     judgement = judge(store, run, cfg, champion)
     _tell(run, judgement, every=dry_run)
     if dry_run:
         outcome = f"would become {name}@{CHAMPION}" if judgement.passed else f"would not become {name}@{CHAMPION}"
-        print(f"run {run.run_id[:8]} {outcome}; nothing was written")
+        print(f"run {run.short_id} {outcome}; nothing was written")
         return judgement.passed
     if not judgement.passed:
         reasons = "; ".join(each.text for each in judgement.findings if not each.passed)
         Run(store, run.run_id).set_tags({PROMOTION: f"{name}: refused: {reasons}"})
         standing = f"version {champion.version} stays" if champion is not None else "there is none"
-        print(f"run {run.run_id[:8]} does not become {name}@{CHAMPION}: {standing}")
+        print(f"run {run.short_id} does not become {name}@{CHAMPION}: {standing}")
         return False
     version = _promoted(store, run, cfg, name, judgement)
     if find_champion(store, name) != champion:
         raise ConfigError(
-            f"{name}@{CHAMPION}: moved while run {run.run_id[:8]} was registered as version {version}; promote it again"
+            f"{name}@{CHAMPION}: moved while run {run.short_id} was registered as version {version}; promote it again"
         )
     crown(store, name, version)
     Run(store, run.run_id).set_tags({PROMOTION: f"{name}: version {version}, {CHAMPION}"})
-    print(f"run {run.run_id[:8]} is {name}@{CHAMPION} now, version {version}")
+    print(f"run {run.short_id} is {name}@{CHAMPION} now, version {version}")
     print(f'open it: mlflow.sentence_transformers.load_model("models:/{name}@{CHAMPION}")')
     return True
 
@@ -93,4 +93,4 @@ def _tell(run: RunInfo, judgement: Judgement, *, every: bool) -> None:
     """The findings, a line each; without `every` those alone that stand in the way, or the one that decided."""
     shown = judgement.findings if every or judgement.passed else [f for f in judgement.findings if not f.passed]
     for each in shown:
-        print(f"{'yes' if each.passed else 'no '}  {run.run_id[:8]} {each.text}")
+        print(f"{'yes' if each.passed else 'no '}  {run.short_id} {each.text}")

@@ -43,10 +43,10 @@ def judge(store: Store, run: RunInfo, cfg: Config, champion: Champion | None) ->
     """
     beaten = champion.run_id if champion is not None else run.tags.get(BASELINE_RUN)
     if beaten is None:
-        raise ConfigError(f"run {run.run_id[:8]}: its record names no baseline to beat; train it again")
+        raise ConfigError(f"run {run.short_id}: its record names no baseline to beat; train it again")
     rival = get_run(store, beaten)
     name = f"the champion, version {champion.version}" if champion is not None else "its own un-tuned baseline"
-    difference, comparison = _compare(store, run, cfg, rival, f"{name} (run {rival.run_id[:8]})")
+    difference, comparison = _compare(store, run, cfg, rival, f"{name} (run {rival.short_id})")
     return Judgement([comparison, _tier(run, cfg.tiers), _diagnostic(run)], rival, difference)
 
 

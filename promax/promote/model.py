@@ -45,7 +45,7 @@ def make(store: Store, run: RunInfo, cfg: Config, folder: Path) -> None:
     )
     if off > export.TOLERANCE["merged"]:
         raise RuntimeError(
-            f"run {run.run_id[:8]}: not promoted, since what was written gives other embeddings than its encoder: "
+            f"run {run.short_id}: not promoted, since what was written gives other embeddings than its encoder: "
             f"a component differs by {off:.3g}, allowed is {export.TOLERANCE['merged']:g}"
         )
 

@@ -27,7 +27,7 @@ def rebuilt(recorded: Recorded, checkout: Path | None, folder: Path) -> Iterator
         _refuse_another_version(recorded, checkout)
         yield None
         return
-    name, commit = f"run {recorded.run.run_id[:8]}", recorded.commit
+    name, commit = f"run {recorded.run.short_id}", recorded.commit
     if _git(checkout, "cat-file", "-e", f"{commit}^{{commit}}").returncode:
         raise ConfigError(
             f"{name}: its commit {commit[:12]} is not in {checkout}\n"
@@ -54,7 +54,7 @@ def rebuilt(recorded: Recorded, checkout: Path | None, folder: Path) -> Iterator
 
 def _refuse_another_version(recorded: Recorded, checkout: Path | None) -> None:
     then, now = recorded.tag("version.promax"), promax.__version__
-    name = f"run {recorded.run.run_id[:8]}"
+    name = f"run {recorded.run.short_id}"
     if recorded.commit is None and checkout is not None:
         raise ConfigError(
             f"{name}: its record names no commit: it was made by an installed promax {then}\n"

@@ -65,10 +65,10 @@ def _compared(store: Store, recorded: Recorded, run_id: str) -> bool:
     then, now = recorded.run, get_run(store, run_id)
     if now.status != ("FINISHED" if recorded.stop_after is None else "KILLED"):
         reason = now.tags.get("promax.reason", "no reason recorded")
-        raise RuntimeError(f"the reproduction failed: run {run_id[:8]} is {now.status} ({reason})")
+        raise RuntimeError(f"the reproduction failed: run {now.short_id} is {now.status} ({reason})")
     found, causes = compare(store, then, now, recorded.stop_after), differences(then.tags, now.tags)
     record = Run(store, run_id)
     record.set_tags({OUTCOME: outcome(found)})
     record.log_text(as_json(found, causes), "reproduction.json")
-    show_result(found, causes, then.run_id, run_id)
+    show_result(found, causes, then, now)
     return outcome(found) != "drifted"

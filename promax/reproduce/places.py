@@ -36,7 +36,7 @@ def located(recorded: Recorded, words: Sequence[str], folders: Sequence[Path]) -
     if missing := [f"data.{side}={files[side]}" for side, file in found.items() if file is None]:
         raise ConfigError(
             f"{', '.join(missing)}: no such file in {' or '.join(map(str, dict.fromkeys(folders)))}\n"
-            f"say where it lies: promax reproduce {recorded.run.run_id[:8]} {missing[0].partition('=')[0]}=FILE"
+            f"say where it lies: promax reproduce {recorded.run.short_id} {missing[0].partition('=')[0]}=FILE"
         )
     for side, file in found.items():
         assert file is not None, "a missing one was refused"
@@ -86,7 +86,7 @@ def _verify(recorded: Recorded, side: str, path: Path) -> None:
     if expected is not None and (found := file_sha256(path)) != expected:
         raise ConfigError(
             f"data.{side}={path}: other bytes than the run had: sha256 {expected[:12]}… then, {found[:12]}… now\n"
-            f"nothing was trained; give the file as it was: promax reproduce {recorded.run.run_id[:8]} data.{side}=FILE"
+            f"nothing was trained; give the file as it was: promax reproduce {recorded.run.short_id} data.{side}=FILE"
         )
 
 

@@ -60,19 +60,19 @@ def read(store: Store, reference: str) -> Recorded:
     _refuse(run)
     config = yaml.safe_load(read_text(store, run.run_id, "config.yaml"))
     if not isinstance(config, dict):
-        raise ConfigError(f"run {run.run_id[:8]}: its config.yaml is damaged: must be keys with values")
+        raise ConfigError(f"run {run.short_id}: its config.yaml is damaged: must be keys with values")
     commit = run.tags.get("promax.git_commit", NONE)
     requirements = tuple(read_text(store, run.run_id, "requirements.txt").splitlines())
     # These become words of git's and pip's command lines.
     damaged = [] if commit == NONE or _COMMIT.fullmatch(commit) else [f"promax.git_commit={commit}"]
     damaged += [f"requirements.txt: {line}" for line in requirements if not _REQUIREMENT.fullmatch(line)]
     if damaged:
-        raise ConfigError(f"run {run.run_id[:8]}: its record is damaged: {damaged[0][:80]}")
+        raise ConfigError(f"run {run.short_id}: its record is damaged: {damaged[0][:80]}")
     status = _optional(store, run, "git_status.txt") if _is_changed(run) else ""
     diff = _optional(store, run, "git.diff") if _is_changed(run) else ""
     if lost := _lost(status.splitlines(), diff):
         raise ConfigError(
-            f"run {run.run_id[:8]}: its code can't be rebuilt: {'; '.join(lost)}\n"
+            f"run {run.short_id}: its code can't be rebuilt: {'; '.join(lost)}\n"
             f"commit {commit[:8]} and what the record holds are not all that it was made with"
         )
     return Recorded(
@@ -87,7 +87,7 @@ def read(store: Store, reference: str) -> Recorded:
 
 
 def _refuse(run: RunInfo) -> None:
-    kind, name = run.tags.get(KIND_TAG), f"run {run.run_id[:8]}"
+    kind, name = run.tags.get(KIND_TAG), f"run {run.short_id}"
     if kind == "sweep":
         raise ConfigError(f"{name}: is a sweep; name one of its trials, each of which is a run")
     if kind == "audit":

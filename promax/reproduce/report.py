@@ -16,6 +16,7 @@ from rich.table import Table
 from promax.reproduce.comparison import Compared
 from promax.reproduce.reasons import UNEXPLAINED
 from promax.reproduce.record import Recorded
+from promax.tracking import RunInfo
 
 # Of a report that goes to a file or a pipe, in characters.
 WIDTH = 120
@@ -36,7 +37,7 @@ def show_plan(
 ) -> None:
     """What will be run again, in which code and packages, on which pairs, and how long it took then."""
     console, run = _console(), recorded.run
-    lines = [("run", f"{run.first_id[:8]} {run.name}, study {run.study}, {run.start_time:%Y-%m-%d}")]
+    lines = [("run", f"{run.short_id} {run.name}, study {run.study}, {run.start_time:%Y-%m-%d}")]
     if recorded.stop_after is not None:
         lines.append(("", f"was ended after epoch {recorded.stop_after}; so will this one be"))
     lines.append(("code", _code(recorded, code, checkout)))
@@ -68,10 +69,10 @@ def outcome(found: Sequence[Compared]) -> str:
     return next(state for state in ("drifted", "close", "equal") if state in states)
 
 
-def show_result(found: Sequence[Compared], causes: Sequence[str], then: str, now: str) -> None:
+def show_result(found: Sequence[Compared], causes: Sequence[str], then: RunInfo, now: RunInfo) -> None:
     """What is equal to the bit, what is within tolerance, what drifted, and why that may be."""
     console, state = _console(), outcome(found)
-    table = Table(box=box.HORIZONTALS, title=f"{now[:8]}, which reproduces {then[:8]}")
+    table = Table(box=box.HORIZONTALS, title=f"{now.short_id}, which reproduces {then.short_id}")
     for title in ("", "values", "equal to the bit", "within tolerance", "drifted", "largest difference", "tolerance"):
         table.add_column(title, justify="left" if not title else "right", no_wrap=True)
     for group in dict.fromkeys(each.group for each in found):

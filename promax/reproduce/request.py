@@ -64,7 +64,7 @@ class Request:
         code = _waited(process)
         answer: dict[str, Any] = json.loads(files["answer"].read_text()) if files["answer"].exists() else {}
         if "refused" in answer:
-            raise ConfigError(f"run {self.recorded.run.run_id[:8]}: {answer['refused']}")
+            raise ConfigError(f"run {self.recorded.run.short_id}: {answer['refused']}")
         if code and not train:
             raise RuntimeError(f"the run's own code can't read its pairs ({answer.get('failed', f'status {code}')})")
         return answer

@@ -55,7 +55,7 @@ def search(query: str, reference: str, path: Path, top: int, uri: str | None, ex
         set() if row is None else set(np.flatnonzero(tickets.duplicates(row)).tolist()),
     )
     shown = query if row is None else f"{query}  {tickets.text[row]}"
-    names = f"{cfg.model.name.removesuffix('_lora')}, not tuned", f"{run.name} ({run.run_id[:8]})"
+    names = f"{cfg.model.name.removesuffix('_lora')}, not tuned", f"{run.name} ({run.short_id})"
     show(shown, names, (found.baseline, found.tuned), tickets.id, tickets.text, found.duplicates)
     if row is not None:
         say(_told(found, by_baseline, by_run))

@@ -53,6 +53,11 @@ class RunInfo:
         """Its id where it was made: the same in every record, while `run_id` is this record's."""
         return self.tags.get(FIRST_ID, self.run_id)
 
+    @property
+    def short_id(self) -> str:
+        """The digits by which it is named to people: the first eight of `first_id`."""
+        return self.first_id[:8]
+
 
 def find_baseline(store: Store, study: str, key: str) -> RunInfo | None:
     """The latest finished run of a study whose tag promax.baseline_key is `key`, a hex digest; None where none is.

@@ -11,7 +11,7 @@ from promax.reproduce.comparison import Compared, compare
 from promax.reproduce.reasons import differences
 from promax.reproduce.report import as_json, outcome, show_result
 from promax.scores import ScoreTable
-from promax.tracking import RunInfo, Store, get_run, start_run
+from promax.tracking import FIRST_ID, RunInfo, Store, get_run, start_run
 
 METRICS = {"train/steps": 2.0, "train/seconds": 10.0, "train/other_seconds": 1.0, "test/spearman": 0.5}
 
@@ -131,10 +131,13 @@ def test_reasons_come_in_the_order_of_their_likelihood() -> None:
 def test_the_table_names_what_drifted_furthest_and_the_likeliest_reason(
     store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found = compare(store, log(store), log(store, scores=(0.25, 0.7502), test__spearman=0.5005), None)
-    show_result(found, ["threads: 2 then, 1 now", "processor: A then, B now"], "a" * 32, "b" * 32)
+    then, now = log(store), log(store, scores=(0.25, 0.7502), test__spearman=0.5005)
+    found = compare(store, then, now, None)
+    # The original was restored from a file: it is named as where it was made.
+    then.tags[FIRST_ID] = "a" * 32
+    show_result(found, ["threads: 2 then, 1 now", "processor: A then, B now"], then, now)
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
-    assert lines[0] == "bbbbbbbb, which reproduces aaaaaaaa"
+    assert lines[0] == f"{now.run_id[:8]}, which reproduces aaaaaaaa"
     assert "test metrics 1 0 1 0 0.0005 0.001" in lines
     assert "scores on test 2 1 0 1 0.0002 0.0001" in lines
     assert lines[-4:] == [
@@ -143,7 +146,7 @@ def test_the_table_names_what_drifted_furthest_and_the_likeliest_reason(
         "then: processor: A then, B now",
         "not the same: 6 of 8 values are equal to the bit",
     ]
-    show_result(found, [], "a" * 32, "b" * 32)
+    show_result(found, [], then, now)
     assert (
         "likeliest reason: nothing that was recorded differs: a file of the record was changed"
         in capsys.readouterr().out

@@ -377,6 +377,10 @@ def test_the_best_at_an_end_of_its_range_is_warned_of(sweeps) -> None:
     assert "warning: optim.lr=3e-05 is at the upper end of 1e-06 to 3e-05; widen it, the best may lie beyond" in out
     _, out, _ = sweeps.run("optim.lr=tag(log,interval(1e-6,1e-2))", name("inside"), total(2), inside)
     assert "warning" not in out
+    # No seed is better than the others, so there is nothing beyond the last.
+    _, out, _ = sweeps.run("seed=range(0,2)", name("seeds"), "hydra.sweeper.sampler=grid")
+    assert "best: trial" in out
+    assert "warning" not in out
 
 
 def test_a_config_file_that_is_edited_meanwhile_changes_no_later_trial(sweeps) -> None:
