@@ -1,11 +1,31 @@
-"""Files as a whole: a reader sees the former one or the new one, never a part."""
+"""Files as a whole: a reader sees the former one or the new one, never a part; and only what is a file is read."""
 
 from __future__ import annotations
 
+import errno
+import re
 import secrets
+import stat
 from pathlib import Path
 
 from promax.config import ConfigError
+
+
+def regular(path: Path) -> Path:
+    """`path`, unless it is a pipe or a device, reading from which might never end.
+
+    Raises:
+        OSError: it is one, or there is nothing.
+    """
+    mode = path.stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise OSError(errno.EINVAL, "must be a regular file, no pipe or device")
+    return path
+
+
+def file_name(name: str) -> str:
+    """A study's name as that of one file or folder: it leads nowhere else, and is not hidden."""
+    return re.sub(r"[^\w.-]+", "_", name).lstrip(".") or "_"
 
 
 def make_folder(folder: Path, given: str) -> None:

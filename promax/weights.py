@@ -166,7 +166,7 @@ def _check_files(cfg: ModelConfig, folder: Path) -> None:
             f"model.path={cfg.path}: {pickles[0].relative_to(folder)} is a pickle, which runs code when it is opened\n"
             f"only {WEIGHTS} is read"
         )
-    if not (folder / WEIGHTS).exists():
+    if not (folder / WEIGHTS).is_file():
         raise ConfigError(f"model.path={cfg.path}: holds no {WEIGHTS}")
 
 

@@ -26,7 +26,7 @@ ROOMS = {
     "tiers": {"config"},
     "weights": {"config"},
     "provenance": {"config"},
-    "data": {"config"},
+    "data": {"config", "files"},
     "packed": set(),
     "base": {"config", "weights"},
     "encoder": {"config", "base", "packed"},
@@ -63,7 +63,7 @@ ROOMS = {
     "search": {"config", "data", "weights", "encoder", "export", "saved", "vectors", "tracking"},
     "doctor": {"config", "paths", "weights", "encoder", "packed", "provenance", "tracking", "plugin"},
     "cli": {
-        *("config", "paths", "data", "run", "compare", "tracking", "trial", "build", "vectors", "audit"),
+        *("config", "paths", "files", "data", "run", "compare", "tracking", "trial", "build", "vectors", "audit"),
         *("confirm", "reproduce", "promote", "search", "doctor"),
     },
     # hydra_plugins/promax_sweeper

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from promax.cli.compose import explained, only_settings, register
 from promax.config import Config, ConfigError, DataConfig, build, conf_dir, project_root
+from promax.files import regular
 from promax.trial import SweepError, current
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def _read(word: str) -> list[str]:
     import yaml
 
     try:
-        found = yaml.safe_load(Path(word[1:]).expanduser().read_text(encoding="utf-8"))
+        found = yaml.safe_load(regular(Path(word[1:]).expanduser()).read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{word}: can't be read: {error.strerror}") from None
     except (UnicodeDecodeError, yaml.YAMLError):

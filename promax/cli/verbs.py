@@ -62,9 +62,10 @@ def sync(options: argparse.Namespace) -> int:
 
 
 def archive(options: argparse.Namespace) -> int:
+    from promax.files import file_name
     from promax.tracking import archive, open_store
 
-    out = options.out or Path(f"{options.study}.zip")
+    out = options.out or Path(f"{file_name(options.study)}.zip")
     runs = archive(open_store(options.uri), options.study, out).runs
     print(f"{out}: {len(runs)} runs of study {options.study}, {out.stat().st_size:,} bytes")
     print(f"in another checkout: promax restore {out.name}")

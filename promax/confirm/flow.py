@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 
 from promax.audit.finding import Report
@@ -13,7 +12,7 @@ from promax.confirm.origin import read_origin
 from promax.confirm.report import page
 from promax.confirm.study import Study, read
 from promax.confirm.terminal import show
-from promax.files import make_folder
+from promax.files import file_name, make_folder
 from promax.tracking import Store, open_store, read_text
 
 
@@ -33,7 +32,7 @@ def confirm(name: str, uri: str | None, out: Path | None = None, rule: RuleConfi
     from promax.confirm.pictures import pictures
     from promax.figures import png
 
-    folder = out if out is not None else project_root() / "experiments" / re.sub(r"[^\w.-]+", "_", name)
+    folder = out if out is not None else project_root() / "experiments" / file_name(name)
     by_hand = written_by_hand(folder)
     findings = find(study, _audit(store, study))
     show(findings)

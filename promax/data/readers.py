@@ -14,6 +14,7 @@ from typing import Any
 from promax.config import ColumnsConfig, ConfigError, DataConfig
 from promax.data.columns import Table, to_pairs
 from promax.data.pairs import Pairs
+from promax.files import regular
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def read_file(written: str, columns: ColumnsConfig) -> Reading:
     try:
         if parse is None and not path.is_dir():
             raise ConfigError(f"{written}: suffix {path.suffix or 'missing'}; must be .jsonl, .csv, .parquet or .json")
-        data = path.read_bytes()
+        data = regular(path).read_bytes()
     except FileNotFoundError:
         start = "" if path.is_absolute() else f" in {Path.cwd()}"
         raise ConfigError(f"{written}: no such file{start}") from None

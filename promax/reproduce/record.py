@@ -58,7 +58,10 @@ def read(store: Store, reference: str) -> Recorded:
     """
     run = get_run(store, reference)
     _refuse(run)
-    config = yaml.safe_load(read_text(store, run.run_id, "config.yaml"))
+    try:
+        config = yaml.safe_load(read_text(store, run.run_id, "config.yaml"))
+    except yaml.YAMLError:
+        config = None
     if not isinstance(config, dict):
         raise ConfigError(f"run {run.short_id}: its config.yaml is damaged: must be keys with values")
     commit = run.tags.get("promax.git_commit", NONE)

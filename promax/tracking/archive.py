@@ -23,7 +23,7 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 
 from promax import __version__
 from promax.config import ConfigError
-from promax.files import make_folder
+from promax.files import make_folder, regular
 from promax.tracking.datasets import DatasetRecord, read_datasets
 from promax.tracking.pending import waits
 from promax.tracking.query import FIRST_ID, experiment_of, fetch_artifacts, run_info, search
@@ -143,7 +143,7 @@ class Archive:
     def __init__(self, path: Path) -> None:
         self._path = path
         with _reading(path):
-            self._packed = zipfile.ZipFile(path)
+            self._packed = zipfile.ZipFile(regular(path))
         self.manifest = self._read_manifest()
         self._refuse_doubles()
 

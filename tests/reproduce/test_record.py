@@ -142,5 +142,11 @@ def test_what_would_be_an_option_of_git_or_pip_is_no_record(log: Log, capsys: py
     )
 
 
+def test_a_record_calls_no_code(log: Log, project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_id = log({}, config__yaml=f'!!python/object/apply:os.mkdir ["{project}/called"]\n')
+    assert refusal(capsys, run_id) == "promax: run RUN: its config.yaml is damaged: must be keys with values\n"
+    assert not (project / "called").exists()
+
+
 def test_an_unknown_run(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     assert refusal(capsys, "0123").startswith("promax: run RUN: no such run; list them with")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from promax.config import ConfigError
 from promax.data.exports.formats import READERS, Row
+from promax.files import regular
 
 # ServiceNow writes this as the last row where Excel's limit on cells stopped it.
 ROW_LIMIT_MESSAGE = "export stopped due to excessive size"
@@ -74,7 +75,7 @@ def _look_through(path: Path) -> tuple[str, str]:
     """
     digest, decoder = hashlib.sha256(), codecs.getincrementaldecoder("utf-8")()
     start, is_utf8 = b"", True
-    with path.open("rb") as file:
+    with regular(path).open("rb") as file:
         while True:
             chunk = file.read(1 << 20)
             start = start or chunk[:2]

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import re
+import zipfile
 from datetime import datetime
 from typing import Any
 
@@ -243,3 +246,16 @@ def test_no_file_a_folder_and_an_unknown_encoding(desk: Any) -> None:
         "export.encoding=utf-9: must be an encoding of texts that Python knows"
     )
     assert desk.refusal(rows, encoding="ascii") == ("e.csv: not ascii; set export.encoding to the file's own encoding")
+
+
+def test_a_workbook_that_would_fill_the_memory_is_not_opened(desk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("promax.data.exports.formats.MOST_UNPACKED", 100_000)
+    sheet = "<worksheet><sheetData>" + "<row><c><v>1</v></c></row>" * 100_000 + "</sheetData></worksheet>"
+    whole = io.BytesIO()
+    with zipfile.ZipFile(whole, "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("xl/worksheets/sheet1.xml", sheet)
+    assert re.fullmatch(
+        rf"bomb.xlsx: would be {len(sheet):,} bytes unpacked, \d+ times its size; must be below 100,000 bytes or 100 "
+        "times, so it isn't opened",
+        desk.refusal(whole.getvalue(), name="bomb.xlsx"),
+    )
