@@ -196,9 +196,10 @@ def _by_class(
         raise ValueError(f"positive of dtype {positive.dtype}: must be bool")
     of_positives = weights * positive
     of_negatives = weights - of_positives
-    if not (of_positives.any(axis=-1) & of_negatives.any(axis=-1)).all():
+    one_class = ~(of_positives.any(axis=-1) & of_negatives.any(axis=-1))
+    if one_class.any():
         counts = np.stack([np.count_nonzero(each, axis=-1) for each in (of_positives, of_negatives)], axis=-1)
         # Of several weightings the first without both classes.
-        count, other = counts[(counts == 0).any(axis=-1)].reshape(-1, 2)[0]
-        raise UndefinedMetric(f"one class only: {count} of {count + other} pairs are positive")
+        count, other = counts[one_class].reshape(-1, 2)[0]
+        raise UndefinedMetric(f"one class only: {count} of {count + other} pairs are positive", one_class)
     return of_positives, of_negatives

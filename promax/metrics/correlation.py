@@ -124,8 +124,9 @@ def _correlations(
     scores: NDArray[np.float64], labels: NDArray[np.float64], weights: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """The correlation under each row of `weights` (r, n); scores and labels are (n,), or (r, n): one row each."""
-    if not weights.any(axis=-1).all():
-        raise UndefinedMetric("no pairs: every weight is 0")
+    empty = ~weights.any(axis=-1)
+    if empty.any():
+        raise UndefinedMetric("no pairs: every weight is 0", empty)
     x, y = _standardised(scores, weights, "scores"), _standardised(labels, weights, "labels")
     return np.asarray(np.vecdot(weights * x, y).clip(-1.0, 1.0))
 
@@ -135,8 +136,9 @@ def _standardised(values: NDArray[np.float64], weights: NDArray[np.float64], nam
     drawn = weights > 0
     low = np.where(drawn, values, np.inf).min(axis=-1, keepdims=True)
     high = np.where(drawn, values, -np.inf).max(axis=-1, keepdims=True)
-    if (low == high).any():
-        raise UndefinedMetric(f"constant {name}: a correlation needs two different values")
+    constant = (low == high)[..., 0]
+    if constant.any():
+        raise UndefinedMetric(f"constant {name}: a correlation needs two different values", constant)
     # Onto 0..1 first: the squares of values that differ by very little would all be 0. Those of weight 0 stay there
     # too: their squares might be infinite, and 0 times that is no number.
     unit = (values.clip(low, high) - low) / (high - low)

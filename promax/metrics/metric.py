@@ -15,7 +15,7 @@ Statistic = Callable[[NDArray[np.float64]], float]
 """Weights (n,) of the pairs -> the metric's value, or UndefinedMetric."""
 
 Many = Callable[[NDArray[np.float64]], NDArray[np.float64]]
-"""Weights (r, n), a weighting a row -> the values (r,), or UndefinedMetric where any of the weightings has none.
+"""Weights (r, n), a weighting a row -> the values (r,), or UndefinedMetric, with those rows, where any has none.
 
 Rows are contiguous: of others, numpy sums the products in another order."""
 
@@ -23,7 +23,14 @@ Target = TypeVar("Target", NDArray[np.float64], NDArray[np.bool_])
 
 
 class UndefinedMetric(ValueError):  # noqa: N818 - it names a state of the input, not a mistake
-    """The metric has no value on this input; the text is the reason and may be shown to a user."""
+    """The metric has no value on this input; the text is the reason and may be shown to a user.
+
+    `rows` (r,) says of many weightings which have none for that reason: some of them, where there are several reasons.
+    """
+
+    def __init__(self, reason: str, rows: NDArray[np.bool_] | np.bool_ | None = None) -> None:
+        super().__init__(reason)
+        self.rows = None if rows is None else np.atleast_1d(rows)
 
 
 @dataclass(frozen=True)

@@ -187,19 +187,30 @@ def _in_resamples(
 
 def _values(statistic: Statistic, weights: NDArray[np.float64]) -> _Values:
     """The statistic under each row of `weights`."""
-    if isinstance(statistic, Batched) and len(weights) > 1:
-        try:
-            return _Values(statistic.many(weights))
-        except UndefinedMetric:
-            # In one of them at least: what halves come to is known sooner than what each row comes to.
-            return _joined([_values(statistic, half) for half in np.array_split(weights, 2)])
     values, reason = np.full(len(weights), np.nan), ""
-    for row, each in enumerate(weights):
+    if isinstance(statistic, Batched):
+        _fill(values, statistic, weights)
+        rows = np.flatnonzero(np.isnan(values))[-1:]
+    else:
+        rows = np.arange(len(weights))
+    for row in rows:
         try:
-            values[row] = statistic(each)
+            values[row] = statistic(weights[row])
         except UndefinedMetric as error:
             reason = str(error)
     return _Values(values, reason)
+
+
+def _fill(values: NDArray[np.float64], statistic: Batched, weights: NDArray[np.float64]) -> None:
+    """Set the values of those rows that have one, leaving the others as they are."""
+    left = np.arange(len(weights))
+    while len(left):
+        try:
+            values[left] = statistic.many(weights if len(left) == len(weights) else weights[left])
+            return
+        except UndefinedMetric as error:
+            assert error.rows is not None, "a Batched says which rows it has no value for"
+            left = left[~error.rows]
 
 
 def _joined(parts: list[_Values]) -> _Values:

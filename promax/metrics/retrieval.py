@@ -100,8 +100,9 @@ def prepare_reciprocal_rank(ranks: NDArray[np.int64]) -> Batched:
 
 def _prepared_mean(values: NDArray[Any]) -> Batched:
     def means(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        if not weights.any(axis=-1).all():
-            raise UndefinedMetric("no positive pairs: there is no partner to find")
+        empty = ~weights.any(axis=-1)
+        if empty.any():
+            raise UndefinedMetric("no positive pairs: there is no partner to find", empty)
         return np.asarray(np.vecdot(weights, values) / weights.sum(axis=-1))
 
     return Batched(means)

@@ -127,6 +127,24 @@ def test_where_some_resamples_have_no_value_the_others_keep_theirs() -> None:
     np.testing.assert_array_equal(metrics.bootstrap(statistic, alone, 1000, seed=1), [statistic(w) for w in defined])
 
 
+def test_resamples_without_a_value_are_set_aside_at_once() -> None:
+    """A statistic with two reasons to have none is asked three times for a block, however many rows have none."""
+    scores = np.repeat([0.1, 0.9], [29, 1])
+    labels = np.repeat([0.0, 1.0, 0.0], [28, 1, 1])
+    alone = np.repeat(np.arange(30)[:, None], 2, axis=1)
+    statistic, asked = metrics.spearman.prepare(scores, labels), []
+
+    def many(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        asked.append(len(weights))
+        return statistic.many(weights)
+
+    with pytest.raises(UndefinedMetric, match="undefined in"):
+        metrics.bootstrap(Batched(many), alone, 100, seed=1)
+    # Whole, without those of one score, without those of one label; and one row, for the reason.
+    assert len(asked) == 4
+    assert asked[0] == 100 > asked[1] > asked[2] > asked[3] == 1
+
+
 def test_why_a_bootstrap_has_no_value_is_told_of_the_last_resample_without_one() -> None:
     positive = np.arange(8) < 1
     alone = np.repeat(np.arange(8)[:, None], 2, axis=1)
