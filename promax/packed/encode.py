@@ -30,8 +30,8 @@ def encode(
     with torch.no_grad():
         for batch in tqdm(batches, desc="embedding", unit="batch", disable=None if progress else True):
             embeddings = packed.embed([tokens[text] for text in batch])
-            parts.append(functional.normalize(embeddings, dim=-1).cpu().numpy())
-    found = np.concatenate(parts)
+            parts.append(functional.normalize(embeddings, dim=-1))
+    found = torch.cat(parts).cpu().numpy()
     rows = np.empty_like(found)
     rows[order] = found
     return rows

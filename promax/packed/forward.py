@@ -19,6 +19,7 @@ from promax.packed import anatomy
 from promax.packed.layout import Layout, lay_out
 from promax.packed.noise import Noise
 from promax.packed.ops import Dropper, adapted, attention, drop_add
+from promax.packed.precision import has_flash
 from promax.packed.tokens import tokenize
 
 
@@ -38,6 +39,7 @@ class Packed:
     def __init__(self, encoder: SentenceTransformer, dtype: torch.dtype, *, still: bool = False) -> None:
         self._encoder, self._dtype = encoder, dtype
         transformer: Any = encoder.transformers_model
+        layers = anatomy.layers(transformer)
         self._embeddings = transformer.embeddings
         self._mpnet = transformer.encoder if isinstance(transformer, MPNetModel) else None
         self._layers = [
@@ -48,8 +50,13 @@ class Packed:
                 _Linear((layer.up,), dtype, still),
                 _Linear((layer.down,), dtype, still),
             )
-            for layer in anatomy.layers(transformer)
+            for layer in layers
         ]
+        width = layers[0].attended_norm.normalized_shape[0] // layers[0].heads
+        flash = dtype == torch.bfloat16 and has_flash(encoder.device) and width % 8 == 0 and width <= 256
+        self._pad = not flash or self._mpnet is not None
+        # What a recording can't hold: blocks, which differ from batch to batch, and the derivative of a table.
+        self.recordable = not self._pad and not any(each.requires_grad for each in self._embeddings.parameters())
 
     def tokenize(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
         """Token ids of each text; see `promax.packed.tokens`."""
@@ -57,8 +64,16 @@ class Packed:
 
     def embed(self, texts: Sequence[NDArray[np.int64]], noise: Noise | None = None) -> Tensor:
         """Sentence embeddings (texts, d), float32, of texts given as token ids; with dropout where there is noise."""
-        heads, device = self._layers[0][0].heads, self._encoder.device
-        layout = lay_out(texts, [self._positions(text) for text in texts], heads, device)
+        return self.forward(self.lay_out(texts), noise)
+
+    def lay_out(self, texts: Sequence[NDArray[np.int64]]) -> Layout:
+        """Where the tokens of these texts lie, on the encoder's device."""
+        heads = self._layers[0][0].heads
+        return lay_out(texts, [self._positions(text) for text in texts], heads, self._encoder.device, pad=self._pad)
+
+    def forward(self, layout: Layout, noise: Noise | None) -> Tensor:
+        """`embed`, of texts that are laid out."""
+        heads = self._layers[0][0].heads
         x = self._embed_tokens(layout, noise)
         bias = self._position_bias(layout)
         for layer, qkv, attended, up, down in self._layers:
@@ -93,9 +108,9 @@ class Packed:
 
     def _position_bias(self, layout: Layout) -> Tensor | None:
         """MPNet's bias (heads, length, length) by the distance of two tokens, for the longest block."""
-        if self._mpnet is None:
+        if self._mpnet is None or layout.padded is None:
             return None
-        at = torch.arange(max(block.length for block in layout.blocks), device=layout.ids.device)
+        at = torch.arange(max(block.length for block in layout.padded.blocks), device=layout.ids.device)
         # MPNet's own call leaves the number of buckets at its default, whatever the config says.
         buckets = self._mpnet.relative_position_bucket(at[None, :] - at[:, None])  # type: ignore[no-untyped-call]
         values: Tensor = self._mpnet.relative_attention_bias(buckets)
@@ -145,7 +160,9 @@ class _Linear:
 
 
 def _norm(norm: nn.LayerNorm, x: Tensor) -> Tensor:
-    return functional.layer_norm(x, norm.normalized_shape, norm.weight, norm.bias, norm.eps)
+    # A GPU's kernel takes one dtype alone.
+    weight, bias = (each.to(x.dtype) if x.is_cuda else each for each in (norm.weight, norm.bias))
+    return functional.layer_norm(x, norm.normalized_shape, weight, bias, norm.eps)
 
 
 def _pool(mode: str, x: Tensor, layout: Layout) -> Tensor:
@@ -157,6 +174,6 @@ def _pool(mode: str, x: Tensor, layout: Layout) -> Tensor:
         inside = (at >= 0) & (at < layout.lengths[:, None])
         return (inside / layout.lengths[:, None]) @ x.float()
     # Each text's rows, its first one again where it is shorter than the longest.
-    at = torch.arange(layout.blocks[0].length, device=x.device)
+    at = torch.arange(layout.longest, device=x.device)
     rows = layout.starts[:, None] + torch.where(at < layout.lengths[:, None], at, 0)
     return x[rows].max(1).values.float()

@@ -29,8 +29,13 @@ class Noise:
             seeds = np.random.SeedSequence(key).spawn(_STREAMS)
             self._streams = [np.random.Generator(np.random.SFC64(seed)) for seed in seeds]
         else:
-            state = np.random.SeedSequence(key).generate_state(1, np.uint64)
-            self._generator = torch.Generator(device).manual_seed(int(state[0] >> 1))
+            (state,) = np.random.SeedSequence(key).generate_state(1, np.uint64)
+            self._seed, self._generator = int(state >> 1), _generator(device)
+            self.restart()
+
+    def restart(self) -> None:
+        """Draw, on a GPU, from the beginning again."""
+        self._generator.manual_seed(self._seed)
 
     def draw(self, *shape: int) -> Tensor:
         """Uniform patterns of 16 bits, as bfloat16: 254 of the 65,536 are not a number."""
@@ -44,6 +49,13 @@ class Noise:
         for _ in (_threads.map if together else map)(_fill, self._streams, halves):
             pass
         return words.view(torch.bfloat16)[:count].view(shape)
+
+
+def _generator(device: torch.device) -> torch.Generator:
+    """On a GPU its own: flash attention draws from no other."""
+    if device.type == "cuda":
+        return torch.cuda.default_generators[torch.cuda.current_device() if device.index is None else device.index]
+    return torch.Generator(device)
 
 
 def _fill(stream: np.random.Generator, words: Tensor) -> None:
