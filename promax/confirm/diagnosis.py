@@ -41,12 +41,13 @@ def diagnose(
     judgements: Sequence[Judgement],
     audit: Report | None,
 ) -> list[Cause]:
-    """Every known cause, looked for in the settings below the baseline; none where nothing disappoints.
+    """Every known cause, looked for in the settings below the baseline, on test or in another domain.
 
-    Where no setting is below the baseline but a claim is refuted, it is looked for in the setting after the change.
+    None where nothing disappoints. Where no setting is below the baseline but a claim is refuted, it is
+    looked for in the setting after the change.
     """
-    means = evidence["test", study.rule.metric].means
-    below = [at for at in range(len(study.settings)) if means[at] < means[-1]]
+    means = [each.means for (side, metric), each in evidence.items() if metric == study.rule.metric]
+    below = [at for at in range(len(study.settings)) if any(each[at] < each[-1] for each in means)]
     if not below and not any(each.verdict == "REFUTED" for each in judgements):
         return []
     asked = below or [at for at, setting in enumerate(study.settings) if setting == study.rule.after]

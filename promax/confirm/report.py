@@ -187,8 +187,8 @@ def _diagnosis(findings: Findings) -> list[str]:
     if not findings.causes:
         return [title, "No setting is below the baseline and no claim is refuted: there is nothing to explain."]
     told = (
-        "Looked for in the settings below the baseline or, where there is none, in the one after the change. "
-        "*Supported* means that the record is in keeping with a cause, not that it is proven."
+        "Looked for in the settings below the baseline, on test or in another domain; where none is, in that after the "
+        "change. *Supported* means that the record is in keeping with a cause, not that it is proven."
     )
     lines = []
     for each in findings.causes:

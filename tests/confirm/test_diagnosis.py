@@ -67,6 +67,17 @@ def test_a_setting_below_the_baseline_is_looked_into_and_no_other(made) -> None:
     ]
 
 
+def test_a_setting_below_the_baseline_in_another_domain_alone_is_looked_into_too(made) -> None:
+    home = made.grid(0.80, 0.83, 0.86, 0.90)
+    study = made.study(home, transfer=made.grid(0.80, 0.80, 0.70, 0.80), spread=0.002)
+    evidence = evidence_of(study)
+    judgements = judge(study, evidence["test", "spearman"])
+    assert {each.verdict for each in judgements} == {"CONFIRMED"}
+    (cause,) = [each for each in diagnose(study, evidence, judgements, None) if each.name.startswith("drift")]
+    assert cause.standing == "supported"
+    assert [line.partition(":")[0] for line in cause.figures] == ["2e-05, 12 epochs"]
+
+
 def test_a_refuted_claim_alone_is_looked_for_in_the_setting_after_the_change(made) -> None:
     study = made.study(made.grid(0.80, 0.80, 0.80, 0.80), spread=0.002, curve=rising)
     evidence = evidence_of(study)
