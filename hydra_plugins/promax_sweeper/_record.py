@@ -8,7 +8,7 @@ import math
 import shlex
 import statistics
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -74,7 +74,9 @@ def write(study: Study, subject: Subject, run_id: str | None, folder: Path) -> N
     replace(folder / "trials.csv", _trials_csv(study).encode())
     if best is None:
         return
-    replace(folder / "best.yaml", override_file(study, subject, best).encode())
+    words = study.space.overrides(best.params)
+    here = override_file(study, best, [subject.from_anywhere(word) for word in words])
+    replace(folder / "best.yaml", here.encode())
     shares = {} if all_equal(study) else importances(study)
     found = _findings(study, best, shares)
     for line in [*found, *_cost(study), *_plots.draw(study.optuna, folder)]:
@@ -94,8 +96,10 @@ def write(study: Study, subject: Subject, run_id: str | None, folder: Path) -> N
     values = {f"best/{name}": value for name, value in zip(study.options.objective, best.values, strict=True)}
     counts = {f"trials/{name}": float(getattr(standing, name)) for name in ("complete", "pruned", "failed")}
     run.log_metrics({**values, **counts, **{f"importance/{key}": share for key, share in shares.items()}})
-    for name in ("trials.csv", "best.yaml", "study.html"):
+    for name in ("trials.csv", "study.html"):
         run.log_artifact(folder / name)
+    # As it was said: where files lie on this machine is no part of what others read.
+    run.log_text(override_file(study, best, words), "best.yaml")
     run.log_artifact(folder / "figures", "figures")
 
 
@@ -105,14 +109,13 @@ def all_equal(study: Study) -> int:
     return len(complete) if len(complete) > 1 and all(values == complete[0] for values in complete) else 0
 
 
-def override_file(study: Study, subject: Subject, trial: FrozenTrial) -> str:
-    """A trial's overrides as YAML that `promax train @FILE` takes, from whatever folder."""
+def override_file(study: Study, trial: FrozenTrial, words: Sequence[str]) -> str:
+    """A trial's overrides as YAML that `promax train @FILE` takes."""
     shown = ", ".join(f"{name} {value:.4f}" for name, value in zip(study.options.objective, trial.values, strict=True))
     head = f"# Study {study.name}, trial {trial.number}: {shown}. Run it: promax train @best.yaml\n"
     if equals := all_equal(study):
         head += f"# All {equals} trials scored the same; this is the earliest of them.\n"
-    words = [subject.from_anywhere(word) for word in study.space.overrides(trial.params)]
-    return head + yaml.safe_dump(words, allow_unicode=True, width=10_000)
+    return head + yaml.safe_dump(list(words), allow_unicode=True, width=10_000)
 
 
 def importances(study: Study) -> dict[str, float]:

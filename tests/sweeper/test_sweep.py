@@ -350,6 +350,9 @@ def test_best_yaml_means_the_same_files_from_another_folder(sweeps) -> None:
     relative = [f"data.{side}={side}.jsonl" for side in ("train", "dev", "test")]
     assert sweeps.run(LR, *relative, name("there"), total(1), "hydra.sweeper.pruner=none")[0] == 0
     (file,) = (sweeps.root / "mlruns" / "sweeps").glob("*/best.yaml")
+    (logged,) = (sweeps.root / "mlruns" / "artifacts").rglob("best.yaml")
+    assert str(odd) not in logged.read_text()
+    assert "data.train=train.jsonl" in yaml.safe_load(logged.read_text())
     sweeps.patch.chdir("/")
     again = (f"@{file}", "seed=5,6", name("elsewhere"), "hydra.sweeper.sampler=grid", total(1))
     code, _, err = sweeps.run(*again)
