@@ -25,7 +25,10 @@ import time
 from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from promax.train.course import Course
 
 WARM_UP = 2
 ENCODED = 512
@@ -63,7 +66,6 @@ def train(model: Any, job: dict[str, Any]) -> dict[str, Any]:
     from promax.data.pairs import Pairs
     from promax.packed import Packed, resolve
     from promax.train import packed, plan_for, reference
-    from promax.train.course import Course
 
     cfg = OptimConfig(epochs=1, batch_size=job["batch"], lr=1e-4, keep="last")
     count = job["batch"] * (WARM_UP + job["steps"])
@@ -73,14 +75,8 @@ def train(model: Any, job: dict[str, Any]) -> dict[str, Any]:
     pairs = Pairs([a for a, _ in rows], [b for _, b in rows], labels, ids[::2], ids[1::2], None)
     plan = plan_for(pairs, cfg, 0)
     ends: list[float] = []
-
-    class Timed(Course):
-        def after_step(self, rows: Any, loss: float) -> None:
-            ends.append(time.perf_counter())
-            super().after_step(rows, loss)
-
     dtype = resolve("auto", model.device)
-    with Timed(model, plan, cfg, lambda: {"spearman": 0.0}, lambda epoch: None) as course:
+    with timed(ends)(model, plan, cfg, lambda: {"spearman": 0.0}, lambda epoch: None) as course:
         if job["engine"] == "packed":
             packed.train(model, pairs, plan, cfg, 0, course, dtype)
         else:
@@ -95,6 +91,18 @@ def train(model: Any, job: dict[str, Any]) -> dict[str, Any]:
         "tokens_per_text": float(lengths.mean()),
         "teraflops": flops(model, lengths) / plan.steps / seconds / 1e12,
     }
+
+
+def timed(ends: list[float]) -> type[Course]:
+    """A course that notes when each step ends."""
+    from promax.train.course import Course
+
+    class Timed(Course):
+        def after_step(self, rows: Any, loss: float) -> None:
+            ends.append(time.perf_counter())
+            super().after_step(rows, loss)
+
+    return Timed
 
 
 def flops(model: Any, lengths: Any) -> float:

