@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from promax.data.pairs import Pairs
     from promax.train.course import Course
 
 WARM_UP = 2
@@ -63,16 +64,12 @@ def train(model: Any, job: dict[str, Any]) -> dict[str, Any]:
     import numpy as np
 
     from promax.config import OptimConfig
-    from promax.data.pairs import Pairs
     from promax.packed import Packed, resolve
     from promax.train import packed, plan_for, reference
 
     cfg = OptimConfig(epochs=1, batch_size=job["batch"], lr=1e-4, keep="last")
     count = job["batch"] * (WARM_UP + job["steps"])
-    rows = (read(job["data"]) * (1 + count // 100))[:count]
-    ids = [str(row) for row in range(2 * count)]
-    labels = np.arange(count) % 2.0
-    pairs = Pairs([a for a, _ in rows], [b for _, b in rows], labels, ids[::2], ids[1::2], None)
+    pairs = pairs_of(read(job["data"]), count)
     plan = plan_for(pairs, cfg, 0)
     ends: list[float] = []
     dtype = resolve("auto", model.device)
@@ -91,6 +88,17 @@ def train(model: Any, job: dict[str, Any]) -> dict[str, Any]:
         "tokens_per_text": float(lengths.mean()),
         "teraflops": flops(model, lengths) / plan.steps / seconds / 1e12,
     }
+
+
+def pairs_of(texts: list[tuple[str, str]], count: int) -> Pairs:
+    """As many pairs, the texts over and over; every second label is 1."""
+    import numpy as np
+
+    from promax.data.pairs import Pairs
+
+    rows = (texts * (1 + count // len(texts)))[:count]
+    ids = [str(row) for row in range(2 * count)]
+    return Pairs([a for a, _ in rows], [b for _, b in rows], np.arange(count) % 2.0, ids[::2], ids[1::2], None)
 
 
 def timed(ends: list[float]) -> type[Course]:

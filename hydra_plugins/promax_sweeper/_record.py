@@ -8,7 +8,7 @@ import math
 import shlex
 import statistics
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -109,13 +109,13 @@ def all_equal(study: Study) -> int:
     return len(complete) if len(complete) > 1 and all(values == complete[0] for values in complete) else 0
 
 
-def override_file(study: Study, trial: FrozenTrial, words: Sequence[str]) -> str:
+def override_file(study: Study, trial: FrozenTrial, words: list[str]) -> str:
     """A trial's overrides as YAML that `promax train @FILE` takes."""
     shown = ", ".join(f"{name} {value:.4f}" for name, value in zip(study.options.objective, trial.values, strict=True))
     head = f"# Study {study.name}, trial {trial.number}: {shown}. Run it: promax train @best.yaml\n"
     if equals := all_equal(study):
         head += f"# All {equals} trials scored the same; this is the earliest of them.\n"
-    return head + yaml.safe_dump(list(words), allow_unicode=True, width=10_000)
+    return head + yaml.safe_dump(words, allow_unicode=True, width=10_000)
 
 
 def importances(study: Study) -> dict[str, float]:

@@ -207,7 +207,7 @@ def attention(qkv: Tensor, bias: Tensor | None, layout: Layout, heads: int, scal
         bias: (heads, length, length), added to every text's scores, or None.
 
     Returns:
-        (N, heads * width); rows of no text are 0.
+        (N, heads * width); rows of no text are 0 in a padded layout, else what nobody reads.
     """
     if layout.padded is None:
         q, k, v = qkv.view(len(qkv), 3, heads, -1).unbind(1)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -20,6 +19,8 @@ from promax.train import losses
 from promax.train.course import Course
 from promax.train.microbatch import MicroBatches, embed_in_parts
 from promax.train.plan import Plan
+
+_Embed = Callable[[Sequence[NDArray[np.int64]], Noise], Tensor]
 
 
 def train(
@@ -89,7 +90,7 @@ class _Steps:
         """The loss of these rows, and its gradients in the parameters."""
         self.optimizer.zero_grad()
 
-        def embed(part: dict[str, Tensor], by: Any = self._packed.embed) -> Tensor:
+        def embed(part: dict[str, Tensor], by: _Embed = self._packed.embed) -> Tensor:
             # Seeded by the part, so that its second pass, where there is one, drops out what the first did.
             noise = Noise([self._seed, number, int(part["place"][0])], self._device)
             both = [self._tokens[text] for text in part["texts"].T.flatten().tolist()]

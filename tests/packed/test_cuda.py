@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ CONFIGS: list[PreTrainedConfig] = [BertConfig(**SMALL), MPNetConfig(**SMALL)]
 
 
 def adapted(folder: Path, config: PreTrainedConfig, dropout: float = 0.0) -> SentenceTransformer:
+    config = copy.deepcopy(config)
     for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
         setattr(config, name, dropout)
     encoder = build(folder, config, normalize=True)

@@ -16,7 +16,7 @@ LENGTHS = [[1], [512], [3, 1, 4, 1, 5, 9, 2, 6], [127], [128], list(range(1, 129
 def test_every_token_is_in_one_row_and_one_place_of_its_block(lengths: list[int]) -> None:
     heads = 2
     texts = [1000 * (number + 1) + np.arange(length) for number, length in enumerate(lengths)]
-    layout = lay_out(texts, [np.arange(length) for length in lengths], heads, torch.device("cpu"))
+    layout = lay_out(texts, [np.arange(length) for length in lengths], heads, CPU)
     n, padded = len(layout.ids), layout.padded
     assert padded is not None
     assert n % 128 == 0 and sum(lengths) < n <= sum(lengths) + 128
@@ -51,7 +51,7 @@ def test_every_token_is_in_one_row_and_one_place_of_its_block(lengths: list[int]
 
 def test_texts_of_like_length_share_a_block() -> None:
     texts = [np.zeros(length, np.int64) for length in [10, 200, 12, 190, 9, 180, 40]]
-    layout = lay_out(texts, texts, 1, torch.device("cpu"))
+    layout = lay_out(texts, texts, 1, CPU)
     assert layout.padded is not None
     # 512 tokens a block and a power of two: two texts of up to 208 tokens, then the third and what follows it.
     assert [(block.texts, block.length) for block in layout.padded.blocks] == [(2, 208), (2, 192), (2, 16), (1, 16)]
@@ -59,7 +59,7 @@ def test_texts_of_like_length_share_a_block() -> None:
 
 def test_for_a_gpu_shapes_are_few_and_every_row_is_within_bounds() -> None:
     texts = [1000 * number + np.arange(length) for number, length in enumerate([3, 1, 40, 7])]
-    layout = lay_out(texts, [np.arange(len(text)) for text in texts], 2, torch.device("cpu"), pad=False)
+    layout = lay_out(texts, [np.arange(len(text)) for text in texts], 2, CPU, pad=False)
     # The rest of 128 rows in pieces of up to 64.
     assert layout.bounds.tolist() == [0, 40, 47, 50, 51, 89, 128] and layout.bounds.dtype == torch.int32
     assert (layout.longest, layout.padded, layout.starts.tolist()) == (64, None, [47, 50, 0, 40])
@@ -70,9 +70,8 @@ def test_for_a_gpu_shapes_are_few_and_every_row_is_within_bounds() -> None:
     shapes = set()
     for seed in range(200):
         lengths = np.random.default_rng(seed).integers(60, 256, 32)
-        layout = lay_out(
-            [np.zeros(each, np.int64) for each in lengths] * 1, [*map(np.arange, lengths)], 2, CPU, pad=False
-        )
+        texts = [np.zeros(length, np.int64) for length in lengths]
+        layout = lay_out(texts, texts, 2, CPU, pad=False)
         shapes.add((len(layout.ids), len(layout.bounds), layout.longest))
         assert layout.bounds.diff().max() <= layout.longest and layout.bounds.diff().min() >= 0
         assert layout.bounds[-1] == len(layout.ids) <= lengths.sum() * 9 / 8
@@ -81,4 +80,4 @@ def test_for_a_gpu_shapes_are_few_and_every_row_is_within_bounds() -> None:
 
 def test_a_text_without_tokens_is_a_bug() -> None:
     with pytest.raises(AssertionError, match="a text without tokens"):
-        lay_out([np.empty(0, np.int64)], [np.empty(0, np.int64)], 1, torch.device("cpu"))
+        lay_out([np.empty(0, np.int64)], [np.empty(0, np.int64)], 1, CPU)
