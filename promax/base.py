@@ -1,6 +1,6 @@
 """The base encoder, opened once a process and copied for each run: a sweep's trials have it in common.
 
-What a run is given is its own: its modules are copies, and so are weights that it may train. Frozen ones share
+What a run is given is its own: its modules are copies, and so are the weights that it may train. Frozen ones share
 their memory with the base, and a write into them is found out.
 """
 
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -34,40 +33,38 @@ def opened(cfg: ModelConfig, seed: int) -> SentenceTransformer:
     Raises:
         ConfigError: as `promax.encoder.load`.
     """
-    base = _kept(dataclasses.replace(cfg, name="base", lora=None), weights.files_sha256(cfg))
-    return _open(cfg, seed)[0] if base.drew else base.copy(frozen=cfg.lora is not None)
+    base, drew = _kept(dataclasses.replace(cfg, name="base", lora=None), weights.files_sha256(cfg))
+    # What the files lack was drawn at random: the kept base has that of one seed.
+    encoder = _open(cfg, seed)[0] if drew else base.copy(shared=cfg.lora is not None)
+    return encoder.requires_grad_(cfg.lora is None)
 
 
-@dataclass(frozen=True)
-class _Base:
-    """An encoder as its files say, to be copied and never to be used itself.
+class Kept:
+    """An encoder to be copied and never to be used itself; its tokenizer is its copies' too."""
 
-    `drew` says that its files lack weights, which were drawn at random: it is then that of one seed. `versions` count
-    what was written into its parameters. Its tokenizer is its copies' too.
-    """
+    def __init__(self, encoder: SentenceTransformer) -> None:
+        self._encoder = encoder
+        self._versions = self._written()
 
-    encoder: SentenceTransformer
-    drew: bool
-    versions: tuple[int, ...]
+    def copy(self, *, shared: bool = True) -> SentenceTransformer:
+        """A new encoder, with the same parameters; `shared` frozen ones have their memory in common with this one's."""
+        assert self._versions == self._written(), "the weights of a kept encoder were written to"
+        memo: dict[int, Any] = {id(self._encoder.tokenizer): self._encoder.tokenizer}
+        for each in self._encoder.parameters() if shared else ():
+            if not each.requires_grad:
+                memo[id(each)] = nn.Parameter(each.detach(), requires_grad=False)
+        return copy.deepcopy(self._encoder, memo)
 
-    def copy(self, *, frozen: bool) -> SentenceTransformer:
-        """A new encoder, with the same parameters; `frozen` ones share their memory with the base."""
-        assert self.versions == _versions(self.encoder), "the weights of a kept base were written to"
-        memo: dict[int, Any] = {id(self.encoder.tokenizer): self.encoder.tokenizer}
-        if frozen:
-            memo |= {id(each): nn.Parameter(each.detach(), requires_grad=False) for each in self.encoder.parameters()}
-        return copy.deepcopy(self.encoder, memo)
+    def _written(self) -> list[int]:
+        """How often each parameter was written to, counted over all that share its memory."""
+        return [each._version for each in self._encoder.parameters()]
 
 
 @lru_cache(maxsize=1)
-def _kept(cfg: ModelConfig, _files: str) -> _Base:
-    """The base of `cfg`, opened once as long as its files stay what they are: a sweep opens one encoder many times."""
+def _kept(cfg: ModelConfig, _files: str) -> tuple[Kept, bool]:
+    """The base of `cfg`, opened once as long as its files stay what they are, and whether they lack weights."""
     encoder, drew = _open(cfg, seed=0)
-    return _Base(encoder, drew, _versions(encoder))
-
-
-def _versions(encoder: SentenceTransformer) -> tuple[int, ...]:
-    return tuple(each._version for each in encoder.parameters())
+    return Kept(encoder.requires_grad_(False)), drew
 
 
 def _open(cfg: ModelConfig, seed: int) -> tuple[SentenceTransformer, bool]:

@@ -7,6 +7,9 @@ an untrained adapter changes nothing.
 
 from __future__ import annotations
 
+import dataclasses
+from functools import lru_cache
+
 import numpy as np
 import peft
 import torch
@@ -16,7 +19,7 @@ from sentence_transformers import SentenceTransformer
 from torch import nn
 from transformers import PreTrainedModel
 
-from promax import base, packed
+from promax import base, packed, weights
 from promax.config import ConfigError, LoraConfig, ModelConfig
 
 _BERT = {
@@ -85,14 +88,22 @@ def load(cfg: ModelConfig, device: str, seed: int) -> SentenceTransformer:
         ConfigError: the base can't be found or isn't the one asked for (see `weights.locate`), can't
             be opened without code of its own, doesn't compare by cosine, or can't take what `cfg` sets.
     """
-    encoder = base.opened(cfg, seed)
     if cfg.lora is None:
+        encoder = base.opened(cfg, seed)
         for name, parameter in encoder.named_parameters():
             parameter.requires_grad = not _in_pooler(name)
     else:
-        encoder.requires_grad_(False)
-        attach_lora(_transformer(encoder), cfg.lora, seed)
+        encoder = _adapted(dataclasses.replace(cfg, name="adapted"), seed, weights.files_sha256(cfg)).copy()
     return encoder.to(device).eval()
+
+
+@lru_cache(maxsize=8)
+def _adapted(cfg: ModelConfig, seed: int, _files: str) -> base.Kept:
+    """The base with its fresh adapter: trials of one seed have it in common, and attaching takes longer than a copy."""
+    assert cfg.lora is not None
+    encoder = base.opened(cfg, seed)
+    attach_lora(_transformer(encoder), cfg.lora, seed)
+    return base.Kept(encoder)
 
 
 def attach_lora(transformer: PreTrainedModel, lora: LoraConfig, seed: int) -> None:

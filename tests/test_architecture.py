@@ -29,7 +29,7 @@ ROOMS = {
     "data": {"config", "files"},
     "packed": set(),
     "base": {"config", "weights"},
-    "encoder": {"config", "base", "packed"},
+    "encoder": {"config", "weights", "base", "packed"},
     "export": {"config", "weights", "encoder"},
     "train": {"config", "data", "packed"},
     "tracking": {"config", "files", "process", "scores", "trial"},

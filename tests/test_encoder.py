@@ -6,6 +6,7 @@ allocated, so the published sizes cost nothing.
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from collections.abc import Iterator
@@ -303,13 +304,18 @@ def state(encoder: SentenceTransformer) -> dict[str, torch.Tensor]:
     return {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
 
 
+def forget_encoders() -> None:
+    base._kept.cache_clear()
+    encoders._adapted.cache_clear()
+
+
 @pytest.mark.parametrize("lora", [LoraConfig(), None], ids=["lora", "full"])
 def test_an_encoder_of_a_kept_base_is_one_fresh_from_its_files(
     lora: LoraConfig | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever was trained before it in the same process."""
     cfg = ModelConfig(lora=lora)
-    base._kept.cache_clear()
+    forget_encoders()
     fresh = state(encoders.load(cfg, "cpu", seed=7))
     before = encoders.load(cfg, "cpu", seed=3)
     with torch.no_grad():
@@ -317,21 +323,39 @@ def test_an_encoder_of_a_kept_base_is_one_fresh_from_its_files(
             if parameter.requires_grad:
                 parameter.add_(1.0)
     monkeypatch.setattr(base, "SentenceTransformer", lambda *_, **__: pytest.fail("opened again"))
+    monkeypatch.setattr(encoders, "attach_lora", lambda *_, **__: pytest.fail("attached again"))
     after = encoders.load(cfg, "cpu", seed=7)
     assert all(torch.equal(tensor, fresh[name]) for name, tensor in after.state_dict().items())
     assert after.state_dict().keys() == fresh.keys()
     assert [each.requires_grad for each in after.parameters()] == [each.requires_grad for each in before.parameters()]
 
 
+def test_a_kept_adapter_is_that_of_its_config_and_its_seed() -> None:
+    """Whichever were kept before: each is the one that PEFT attaches to a base of its own."""
+    configs = [
+        ModelConfig(lora=LoraConfig(r=rank, targets=targets)) for rank in (2, 3) for targets in ("qkv", "all_linear")
+    ]
+    for cfg, seed in itertools.product(configs, (0, 1)):
+        for _ in range(2):
+            loaded = encoders.load(cfg, "cpu", seed)
+        assert cfg.lora is not None and loaded.transformers_model is not None
+        attached = base.opened(cfg, seed)
+        encoders.attach_lora(attached.transformers_model, cfg.lora, seed)
+        expected = state(attached)
+        assert all(torch.equal(tensor, expected[name]) for name, tensor in loaded.state_dict().items())
+        assert [name for name, _ in loaded.named_parameters()] == [name for name, _ in attached.named_parameters()]
+        assert loaded.transformers_model.peft_config == attached.transformers_model.peft_config
+
+
 def test_writing_into_shared_weights_is_found_out() -> None:
-    base._kept.cache_clear()
+    forget_encoders()
     cfg = ModelConfig(lora=LoraConfig())
     frozen = next(each for each in encoders.load(cfg, "cpu", seed=0).parameters() if not each.requires_grad)
     with torch.no_grad():
         frozen.add_(1.0)
-    with pytest.raises(AssertionError, match="the weights of a kept base were written to"):
+    with pytest.raises(AssertionError, match="the weights of a kept encoder were written to"):
         encoders.load(cfg, "cpu", seed=0)
-    base._kept.cache_clear()
+    forget_encoders()
 
 
 def test_a_base_whose_files_lack_weights_is_that_of_its_seed(tmp_path: Path) -> None:

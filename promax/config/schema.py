@@ -106,6 +106,10 @@ class LoraConfig:
     targets: Literal["all_linear", "qkv"] = "all_linear"
     target_modules: Annotated[list[Name], Field(min_length=1)] | None = None
 
+    def __hash__(self) -> int:
+        """By its text, since a list has none: what depends on a model's config is kept by it."""
+        return hash(str(self))
+
 
 @dataclass(frozen=True, config=STRICT)
 class ModelConfig:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from promax.metrics.metric import Batched, Many, Metric, UndefinedMetric, by_level, check_pairs, checked_weights
+from promax.metrics.metric import Batched, Many, Metric, UndefinedMetric, ascending, check_pairs, checked_weights
 
 
 @Metric
@@ -20,11 +20,12 @@ def roc_auc(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> Many:
     >>> roc_auc(np.array([0.9, 0.4, 0.4, 0.1]), np.array([True, True, False, False]))
     0.875
     """
-    level = np.unique(scores, return_inverse=True)[1]
+    order, levels = ascending(scores)
+    positive = positive[order]
 
     def values(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        of_positives, of_negatives = _by_class(weights, positive)
-        positives, negatives = by_level(level, of_positives), by_level(level, of_negatives)
+        of_classes = _by_class(np.take(weights, order, axis=-1), positive)
+        positives, negatives = (levels.sums(each) for each in of_classes)
         beaten = np.cumsum(negatives, axis=-1) - negatives / 2
         return np.asarray(np.vecdot(positives, beaten) / (positives.sum(axis=-1) * negatives.sum(axis=-1)))
 
@@ -56,13 +57,15 @@ def pr_auc(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> Many:
     >>> round(pr_auc(np.array([0.9, 0.8, 0.7, 0.6]), np.array([True, False, True, False])), 4)
     0.8333
     """
-    level = np.unique(-scores, return_inverse=True)[1]
+    order, levels = ascending(-scores)
+    positive = positive[order]
 
     def values(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-        positives = by_level(level, _by_class(weights, positive)[0])
-        claimed, found = np.cumsum(by_level(level, weights), axis=-1), np.cumsum(positives, axis=-1)
-        # A score whose pairs all have weight 0 gains no recall, so its precision is free; 0 / 0 is not.
-        precision = np.divide(found, claimed, out=np.zeros_like(found), where=claimed > 0)
+        weights = np.take(weights, order, axis=-1)
+        positives = levels.sums(_by_class(weights, positive)[0])
+        claimed, found = np.cumsum(levels.sums(weights), axis=-1), np.cumsum(positives, axis=-1)
+        # Scores whose pairs all have weight 0 gain no recall, so their precision is free; 0 / 0 is not.
+        precision = found / np.maximum(claimed, np.finfo(np.float64).tiny)
         return np.asarray(np.vecdot(positives, precision) / found[..., -1])
 
     return values

@@ -7,7 +7,10 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from promax.metrics.metric import Many, Metric, UndefinedMetric, by_level
+from promax.metrics.metric import Levels, Many, Metric, UndefinedMetric, ascending
+
+CLEAR = 0.01
+"""Share of the mean square that must be variance for it to be had from sums: a rounding grows a hundredfold at most."""
 
 
 @Metric
@@ -26,24 +29,32 @@ def spearman(scores: NDArray[np.float64], labels: NDArray[np.float64]) -> Many:
     Traceback (most recent call last):
     promax.metrics.metric.UndefinedMetric: constant scores: a correlation needs two different values
     """
-    score_level = np.unique(scores, return_inverse=True)[1]
-    label_level = np.unique(labels, return_inverse=True)[1]
-    return lambda weights: _correlations(_mid_ranks(score_level, weights), _mid_ranks(label_level, weights), weights)
+    order, score_levels = ascending(scores)
+    label_levels = Levels(labels[order])
+
+    def values(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        _refuse_empty(weights)
+        weights = np.take(weights, order, axis=-1)
+        ranks, squares = _centred_ranks(score_levels, weights, "scores")
+        label_ranks, label_squares = _centred_ranks(label_levels, weights, "labels")
+        of_pairs = score_levels.sums(weights * np.take(label_ranks, label_levels.level, axis=-1))
+        return np.asarray((np.vecdot(of_pairs, ranks) / np.sqrt(squares * label_squares)).clip(-1.0, 1.0))
+
+    return values
 
 
 @spearman.derivative
 def _of_spearman(scores: NDArray[np.float64], labels: NDArray[np.float64]) -> NDArray[np.float64]:
     """That of the correlation of the ranks, and what a pair does to the ranks of those above it."""
-    score_level = np.unique(scores, return_inverse=True)[1]
-    label_level = np.unique(labels, return_inverse=True)[1]
     ones = np.ones(len(scores))
-    # The mean of n mid-ranks less 1/2 is n / 2.
-    centred = [_mid_ranks(level, ones) - len(scores) / 2 for level in (score_level, label_level)]
-    x, y = _standardised(centred[0], ones, "scores"), _standardised(centred[1], ones, "labels")
+    of_scores, of_labels = Levels(scores), Levels(labels)
+    ranks, squares = _centred_ranks(of_scores, ones, "scores")
+    label_ranks, label_squares = _centred_ranks(of_labels, ones, "labels")
+    x, y = ranks[of_scores.level] / np.sqrt(squares), label_ranks[of_labels.level] / np.sqrt(label_squares)
     rho = x @ y
-    moved = _above(score_level, y - rho * x) / np.linalg.norm(centred[0])
-    moved += _above(label_level, x - rho * y) / np.linalg.norm(centred[1])
-    return _of_pearson(x, y) + moved
+    moved = _above(of_scores.level, y - rho * x) / np.sqrt(squares)
+    moved += _above(of_labels.level, x - rho * y) / np.sqrt(label_squares)
+    return np.asarray(_of_pearson(x, y) + moved)
 
 
 @Metric
@@ -55,7 +66,24 @@ def pearson(scores: NDArray[np.float64], labels: NDArray[np.float64]) -> Many:
     >>> round(pearson(np.array([0.0, 1.0, 5.0]), np.array([0.0, 0.5, 1.0])), 4)
     0.9449
     """
-    return lambda weights: _correlations(scores, labels, weights)
+    x, y = _scaled(scores), _scaled(labels)
+    products = (x, y, x * x, y * y, x * y)
+
+    def values(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        _refuse_empty(weights)
+        total = weights.sum(axis=-1)
+        mean_x, mean_y, xx, yy, xy = (np.vecdot(weights, product) / total for product in products)
+        variance_x, variance_y = xx - mean_x**2, yy - mean_y**2
+        # From sums alone where the mean's square takes little away; else, as without any spread, from deviations.
+        clear = (variance_x > CLEAR * xx) & (variance_y > CLEAR * yy)
+        found = np.empty(len(weights))
+        spreads = np.sqrt(variance_x[clear] * variance_y[clear])
+        found[clear] = (xy - mean_x * mean_y)[clear] / spreads
+        if not clear.all():
+            found[~clear] = _by_deviations(scores, labels, weights, ~clear)
+        return found.clip(-1.0, 1.0)
+
+    return values
 
 
 @pearson.derivative
@@ -108,10 +136,20 @@ def spearman_from_auc(auc: float, n_positive: int, n: int) -> float:
     return (2 * auc - 1) * math.sqrt(3 * share * (1 - share)) * n / math.sqrt(n**2 - 1)
 
 
-def _mid_ranks(level: NDArray[np.intp], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The mid-rank of each pair less 1/2, a shift that no correlation sees; `level` numbers the distinct values."""
-    held = by_level(level, weights)
-    return np.asarray(np.take(np.cumsum(held, axis=-1) - held / 2, level, axis=-1))
+def _centred_ranks(
+    levels: Levels, weights: NDArray[np.float64], name: str
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The mid-rank of each level less the mean of all (..., k), and the sum of its squares over all pairs (...).
+
+    Of n pairs that is (n^3 - n) / 12 less (t^3 - t) / 12 for each t that are tied (Kendall 1945); the t sum up to n.
+    """
+    held = levels.sums(weights)
+    constant = np.count_nonzero(held, axis=-1) < 2
+    if constant.any():
+        raise _constant(name, constant)
+    up_to = np.cumsum(held, axis=-1)
+    total = up_to[..., -1:]
+    return up_to - (held + total) / 2, np.asarray((total[..., 0] ** 3 - np.vecdot(held * held, held)) / 12)
 
 
 def _above(level: NDArray[np.intp], values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -120,15 +158,34 @@ def _above(level: NDArray[np.intp], values: NDArray[np.float64]) -> NDArray[np.f
     return np.asarray((held.sum() - np.cumsum(held) + held / 2)[level])
 
 
-def _correlations(
-    scores: NDArray[np.float64], labels: NDArray[np.float64], weights: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """The correlation under each row of `weights` (r, n); scores and labels are (n,), or (r, n): one row each."""
+def _refuse_empty(weights: NDArray[np.float64]) -> None:
     empty = ~weights.any(axis=-1)
     if empty.any():
         raise UndefinedMetric("no pairs: every weight is 0", empty)
-    x, y = _standardised(scores, weights, "scores"), _standardised(labels, weights, "labels")
-    return np.asarray(np.vecdot(weights * x, y).clip(-1.0, 1.0))
+
+
+def _constant(name: str, rows: NDArray[np.bool_] | np.bool_) -> UndefinedMetric:
+    return UndefinedMetric(f"constant {name}: a correlation needs two different values", rows)
+
+
+def _scaled(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """With mean 0, in units of their range; all 0 where they have none."""
+    low, high = values.min(), values.max()
+    unit = np.zeros_like(values) if low == high else (values - low) / (high - low)
+    return np.asarray(unit - unit.mean())
+
+
+def _by_deviations(
+    scores: NDArray[np.float64], labels: NDArray[np.float64], weights: NDArray[np.float64], rows: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """The correlation under those `rows` of `weights` (r, n)."""
+    try:
+        x, y = (_standardised(v, weights[rows], name) for v, name in ((scores, "scores"), (labels, "labels")))
+    except UndefinedMetric as error:
+        undefined = rows.copy()
+        undefined[rows] = error.rows
+        raise UndefinedMetric(str(error), undefined) from None
+    return np.asarray(np.vecdot(weights[rows] * x, y))
 
 
 def _standardised(values: NDArray[np.float64], weights: NDArray[np.float64], name: str) -> NDArray[np.float64]:
@@ -138,7 +195,7 @@ def _standardised(values: NDArray[np.float64], weights: NDArray[np.float64], nam
     high = np.where(drawn, values, -np.inf).max(axis=-1, keepdims=True)
     constant = (low == high)[..., 0]
     if constant.any():
-        raise UndefinedMetric(f"constant {name}: a correlation needs two different values", constant)
+        raise _constant(name, constant)
     # Onto 0..1 first: the squares of values that differ by very little would all be 0. Those of weight 0 stay there
     # too: their squares might be infinite, and 0 times that is no number.
     unit = (values.clip(low, high) - low) / (high - low)

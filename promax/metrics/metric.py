@@ -109,12 +109,26 @@ def digest_of(array: NDArray[Any]) -> bytes:
     return hashlib.blake2b(kind + array.tobytes(), digest_size=16).digest()
 
 
-def by_level(level: NDArray[np.intp], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(..., k): what the pairs on each of k levels weigh together; `level` (n,) in 0..k-1, each of them somewhere."""
-    order = np.argsort(level, kind="stable")
-    starts = np.flatnonzero(np.diff(level[order], prepend=-1))
-    ordered = np.take(weights, order, axis=-1)
-    return ordered if len(starts) == len(level) else np.add.reduceat(ordered, starts, axis=-1)
+class Levels:
+    """The distinct values of an array (n,), lowest first; `level` (n,) numbers the one that each row holds."""
+
+    def __init__(self, values: NDArray[Any]) -> None:
+        self.level: NDArray[np.intp] = np.unique(values, return_inverse=True)[1]
+        order = np.argsort(self.level, kind="stable")
+        self._starts = np.flatnonzero(np.diff(self.level[order], prepend=-1))
+        # Rows that are in order already, as a metric prepares them, need no gathering.
+        self._order = None if np.array_equal(order, np.arange(len(order))) else order
+
+    def sums(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(..., k): what the rows (..., n) on each of the k levels weigh together."""
+        ordered = weights if self._order is None else np.take(weights, self._order, axis=-1)
+        return ordered if len(self._starts) == len(self.level) else np.add.reduceat(ordered, self._starts, axis=-1)
+
+
+def ascending(values: NDArray[Any]) -> tuple[NDArray[np.intp], Levels]:
+    """The order (n,) that sorts the values, and their levels in that order: weights so taken are summed in one go."""
+    order = np.argsort(values, kind="stable")
+    return order, Levels(values[order])
 
 
 def check_pairs(scores: NDArray[np.float64], target: NDArray[Any]) -> None:

@@ -18,8 +18,8 @@ from promax.metrics.metric import Batched, Metric, Statistic, Target, UndefinedM
 MAX_UNDEFINED = 0.05
 """Largest share of replicates without a value; more, and those with one are no fair sample."""
 
-BLOCK_ENTRIES = 2**17
-"""Weights drawn at once: 1 MiB, which stay near the processor while metrics are computed on them."""
+BLOCK_ENTRIES = 2**16
+"""Weights drawn at once: 512 KiB, which stay near the processor while metrics are computed on them."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,7 @@
-"""Many weightings at once are one at a time, to the last bit; references are the definitions, a weighting at a time."""
+"""Many weightings at once are one at a time, to the last bit; references are the definitions, a weighting at a time.
+
+Where a correlation is made of sums and not, as in its definition, of deviations, the last digits may differ.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+import scipy.stats
 from numpy.typing import NDArray
 
 from promax import metrics
@@ -89,9 +93,24 @@ def prepared(name: str, scores: NDArray[np.float64]) -> Batched:
 @pytest.mark.parametrize("name", PLAIN)
 def test_a_bootstrap_is_the_definition_resample_by_resample(name: str, scores: str, units: str) -> None:
     values = SCORES[scores]
-    found = metrics.bootstrap(prepared(name, values), UNITS[units], REPLICATES, seed=3)
-    expected = [PLAIN[name](values, each) for each in metrics.bootstrap_weights(UNITS[units], REPLICATES, seed=3)]
-    np.testing.assert_array_equal(found, expected)
+    statistic = prepared(name, values)
+    found = metrics.bootstrap(statistic, UNITS[units], REPLICATES, seed=3)
+    weights = list(metrics.bootstrap_weights(UNITS[units], REPLICATES, seed=3))
+    np.testing.assert_array_equal(found, [statistic(each) for each in weights])
+    rounding = 1e-14 if name in ("spearman", "pearson") else 0
+    np.testing.assert_allclose(found, [PLAIN[name](values, each) for each in weights], rtol=0, atol=rounding)
+
+
+def test_a_resample_without_the_outlier_is_correlated_as_well_as_the_others() -> None:
+    """Where one score is 1e9 times the others' spread away, sums tell nothing of those; scipy on the repeated rows."""
+    scores = np.concatenate([RANDOM.random(40), [1e9]])
+    labels = RANDOM.random(41)
+    weights = RANDOM.integers(0, 4, (20, 41)).astype(np.float64)
+    weights[::2, 40] = 0
+    found = metrics.pearson.prepare(scores, labels).many(weights)
+    repeated = [(np.repeat(scores, each), np.repeat(labels, each)) for each in weights.astype(int)]
+    expected = [scipy.stats.pearsonr(*rows).statistic for rows in repeated]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
 
 
 def test_resamples_are_drawn_one_after_the_other() -> None:

@@ -12,7 +12,7 @@ import optuna
 import pytest
 from sentence_transformers import SentenceTransformer
 
-from promax import base, weights
+from promax import base, encoder, weights
 from promax.cli import main
 from promax.metrics import resampling
 from promax.tracking import RunInfo, open_store, query, read_text, runs_of
@@ -39,10 +39,12 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, Counter[str]]:
     baselines' scores read by side."""
     weights._digest.cache_clear()
     base._kept.cache_clear()
+    encoder._adapted.cache_clear()
     query.finished_scores.cache_clear()
     query.read_ahead.cache_clear()
-    seen: dict[str, Counter[str]] = {kind: Counter() for kind in ("hashed", "opened", "tokenized", "read")}
+    seen: dict[str, Counter[str]] = {kind: Counter() for kind in ("hashed", "opened", "adapted", "tokenized", "read")}
     preprocess, opened, read = SentenceTransformer.preprocess, SentenceTransformer.__init__, query.read_scores
+    attach = encoder.attach_lora
 
     def counting_preprocess(self: Any, texts: list[str], *given: Any, **named: Any) -> Any:
         seen["tokenized"].update(texts)
@@ -51,6 +53,10 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, Counter[str]]:
     def counting_init(self: Any, folder: str, *given: Any, **named: Any) -> None:
         seen["opened"][Path(folder).name] += 1
         opened(self, folder, *given, **named)
+
+    def counting_attach(transformer: Any, lora: Any, seed: int) -> None:
+        seen["adapted"][f"seed {seed}"] += 1
+        attach(transformer, lora, seed)
 
     def counting_read(store: Any, run_id: str, side: Any) -> Any:
         seen["read"][side] += 1
@@ -65,6 +71,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, Counter[str]]:
     monkeypatch.setattr(Path, "open", counting_open)
     monkeypatch.setattr(SentenceTransformer, "preprocess", counting_preprocess)
     monkeypatch.setattr(SentenceTransformer, "__init__", counting_init)
+    monkeypatch.setattr(encoder, "attach_lora", counting_attach)
     monkeypatch.setattr(query, "read_scores", counting_read)
     return seen
 
@@ -80,6 +87,7 @@ def test_within_a_worker_nothing_is_done_twice(
     out, err = capsys.readouterr()
     assert counted["hashed"] == {"model.safetensors": 1}
     assert counted["opened"] == {"model": 1}
+    assert counted["adapted"] == {"seed 0": 1}
     assert len(counted["tokenized"]) > 100 and set(counted["tokenized"].values()) == {1}
     assert counted["read"] == {"dev": 1, "test": 1}
     # What is common to all trials is told once, each epoch under its trial's name.
@@ -103,6 +111,7 @@ def test_a_trials_run_is_that_of_the_same_config_alone(project: Path, project_wi
     promax(*SWEEP, *project_with_pairs)
     in_sweep = next(run for run in tuned("cost") if run.tags["promax.trial"] == "2")
     base._kept.cache_clear()
+    encoder._adapted.cache_clear()
     resampling._KEPT.clear()
     lr = in_sweep.params["optim.lr"]
     promax(*project_with_pairs, "optim.epochs=2", f"optim.lr={lr}", "study=alone")
