@@ -185,14 +185,14 @@ def _retrieval(
     """recall@k and MRR of the paired ticket among all tickets of the side, as functions of the pairs' weights."""
     # A pair of two equal texts is one ticket: there is nothing to find.
     rows = np.flatnonzero(positive & (tickets[:, 0] != tickets[:, 1]))
-    ranks = metrics.retrieval_ranks(vectors, tickets[rows])
-
+    # A pair is asked for from both of its tickets.
+    ranks = metrics.retrieval_ranks(vectors, tickets[rows]).reshape(2, -1)
     found = {f"recall_at_{k}": metrics.prepare_recall(ranks, k) for k in recall_at}
     found["mrr"] = metrics.prepare_reciprocal_rank(ranks)
 
     def of_pairs(statistic: Batched) -> Statistic:
-        """As a function of the pairs' weights: a pair is asked for from both of its tickets."""
-        return Batched(lambda weights: statistic.many(np.tile(np.take(weights, rows, axis=1), 2)))
+        """As a function of all pairs' weights."""
+        return Batched(lambda weights: statistic.many(np.take(weights, rows, axis=1)))
 
     return {name: of_pairs(statistic) for name, statistic in found.items()}
 

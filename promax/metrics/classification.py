@@ -59,12 +59,15 @@ def pr_auc(scores: NDArray[np.float64], positive: NDArray[np.bool_]) -> Many:
     """
     order, levels = ascending(-scores)
     positive = positive[order]
+    # The distinct scores that gain recall: a precision at any other is of no account.
+    gaining = np.flatnonzero(levels.sums(positive.astype(np.float64)))
 
     def values(weights: NDArray[np.float64]) -> NDArray[np.float64]:
         weights = np.take(weights, order, axis=-1)
-        positives = levels.sums(_by_class(weights, positive)[0])
-        claimed, found = np.cumsum(levels.sums(weights), axis=-1), np.cumsum(positives, axis=-1)
-        # Scores whose pairs all have weight 0 gain no recall, so their precision is free; 0 / 0 is not.
+        positives = np.take(levels.sums(_by_class(weights, positive)[0]), gaining, axis=-1)
+        claimed = np.take(np.cumsum(levels.sums(weights), axis=-1), gaining, axis=-1)
+        found = np.cumsum(positives, axis=-1)
+        # Nor is it where all pairs up to a score have weight 0, but 0 / 0 is no number.
         precision = found / np.maximum(claimed, np.finfo(np.float64).tiny)
         return np.asarray(np.vecdot(positives, precision) / found[..., -1])
 

@@ -82,7 +82,8 @@ def _draws(
 ) -> Iterator[NDArray[np.float64]]:
     # Apart from _blocks, which would otherwise refuse its arguments only at the first draw.
     random = np.random.default_rng(seed)
-    within = first == second
+    # A pair inside one group weighs what that was drawn, times a further group's one.
+    other = np.where(first == second, groups, second)
     most = max(1, BLOCK_ENTRIES // max(groups, len(first)))
     for start in range(0, replicates, most):
         count = min(most, replicates - start)
@@ -90,7 +91,7 @@ def _draws(
         rows = random.integers(groups, size=(count, groups)) + groups * np.arange(count)[:, np.newaxis]
         drawn = np.bincount(rows.ravel(), minlength=count * groups).reshape(count, groups).astype(np.float64)
         # Not drawn[:, first], which numpy lays out by columns: slow to go through, and summed in another order.
-        yield np.take(drawn, first, axis=1) * np.where(within, 1.0, np.take(drawn, second, axis=1))
+        yield np.take(drawn, first, axis=1) * np.take(np.column_stack([drawn, np.ones(count)]), other, axis=1)
 
 
 def bootstrap(statistic: Statistic, units: NDArray[np.int64], replicates: int, seed: int) -> NDArray[np.float64]:

@@ -72,7 +72,7 @@ def recall_at(ranks: NDArray[np.int64], k: int, weights: NDArray[np.float64] | N
 
 
 def prepare_recall(ranks: NDArray[np.int64], k: int) -> Batched:
-    """`recall_at` as a function of the weights alone."""
+    """`recall_at` as a function of the weights alone; of ranks (d, m) the d in a column share a weight."""
     if k < 1:
         raise ValueError(f"k={k}: must be at least 1")
     _check_ranks(ranks)
@@ -93,12 +93,14 @@ def mean_reciprocal_rank(ranks: NDArray[np.int64], weights: NDArray[np.float64] 
 
 
 def prepare_reciprocal_rank(ranks: NDArray[np.int64]) -> Batched:
-    """`mean_reciprocal_rank` as a function of the weights alone."""
+    """`mean_reciprocal_rank` as a function of the weights alone; ranks as for `prepare_recall`."""
     _check_ranks(ranks)
     return _prepared_mean(1 / ranks)
 
 
-def _prepared_mean(values: NDArray[Any]) -> Batched:
+def _prepared_mean(found: NDArray[Any]) -> Batched:
+    values = np.atleast_2d(found).mean(axis=0)
+
     def means(weights: NDArray[np.float64]) -> NDArray[np.float64]:
         empty = ~weights.any(axis=-1)
         if empty.any():
@@ -110,7 +112,7 @@ def _prepared_mean(values: NDArray[Any]) -> Batched:
 
 def _check_ranks(ranks: NDArray[np.int64]) -> None:
     if bad := np.count_nonzero(ranks < 1):
-        raise ValueError(f"{bad} of {len(ranks)} ranks are below 1")
+        raise ValueError(f"{bad} of {ranks.size} ranks are below 1")
 
 
 def _check(embeddings: NDArray[np.floating[Any]], links: NDArray[np.int64]) -> None:
