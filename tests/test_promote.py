@@ -301,6 +301,57 @@ def test_what_cannot_be_promoted(recorder: Recorder, capsys: pytest.CaptureFixtu
     )
 
 
+def test_a_whole_encoder_is_promoted_as_an_adapter_is(
+    store: Store,
+    saved: tuple[ModelConfig, Path, NDArray[np.float32]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """save=merged: what was saved has its adapter folded in already."""
+    model, adapter, embeddings = saved
+    encoder = export.reopen(adapter, model, "adapter", "cpu")
+    export.save(encoder, tmp_path / "merged" / "model", "merged", (adapter / "README.md").read_text())
+    run = Recorder(store, model, tmp_path / "merged" / "model").run(scored(2.0), save="merged")
+    code, said = outcome(capsys, run)
+    assert code == 0, said
+    assert_opens(store.uri, embeddings)
+
+
+def test_a_registered_model_of_another_name_has_a_champion_of_its_own(
+    recorder: Recorder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good, better = recorder.run(scored(1.0)), recorder.run(scored(2.0))
+    assert outcome(capsys, better)[0] == 0
+    code, said = outcome(capsys, good, "--name", "tickets")
+    assert code == 0 and f"run {good[:8]} is tickets@champion now, version 1" in said
+    assert f"beats its own un-tuned baseline (run {recorder.baseline[:8]})" in said
+    assert recorder.store.client.get_model_version_by_alias("tickets", "champion").run_id == good
+    assert champion(recorder.store) == ("1", better)
+
+
+def test_a_champion_that_is_gone(recorder: Recorder, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without its run there is nothing to be compared with; without its version there is no champion to beat."""
+    first, second = recorder.run(scored(1.0)), recorder.run(scored(2.0))
+    assert outcome(capsys, first)[0] == 0
+    recorder.store.client.delete_run(first)
+    assert outcome(capsys, second) == (
+        2,
+        f"promax: run {first[:8]}, the champion, version 1: gone from the record, so there is nothing to beat\n"
+        "restore it in the MLflow UI, or delete that version\n",
+    )
+    recorder.store.client.delete_model_version("promax", "1")
+    code, said = outcome(capsys, second)
+    assert code == 0 and "beats its own un-tuned baseline" in said
+    assert champion(recorder.store) == ("2", second)
+    third = recorder.run(scored(2.0))
+    recorder.store.client.delete_run(recorder.baseline)
+    assert outcome(capsys, third, "--name", "tickets") == (
+        2,
+        f"promax: run {recorder.baseline[:8]}, its own un-tuned baseline: gone from the record, so there is nothing to "
+        "beat\nrestore it in the MLflow UI, or train it again\n",
+    )
+
+
 @pytest.fixture
 def server(store: Store) -> Iterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as free:

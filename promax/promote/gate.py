@@ -44,8 +44,15 @@ def judge(store: Store, run: RunInfo, cfg: Config, champion: Champion | None) ->
     beaten = champion.run_id if champion is not None else run.tags.get(BASELINE_RUN)
     if beaten is None:
         raise ConfigError(f"run {run.short_id}: its record names no baseline to beat; train it again")
-    rival = get_run(store, beaten)
     name = f"the champion, version {champion.version}" if champion is not None else "its own un-tuned baseline"
+    try:
+        rival = get_run(store, beaten)
+    except ConfigError:
+        way = "delete that version" if champion is not None else "train it again"
+        raise ConfigError(
+            f"run {beaten[:8]}, {name}: gone from the record, so there is nothing to beat\n"
+            f"restore it in the MLflow UI, or {way}"
+        ) from None
     difference, comparison = _compare(store, run, cfg, rival, f"{name} (run {rival.short_id})")
     return Judgement([comparison, _tier(run, cfg.tiers), _diagnostic(run)], rival, difference)
 
