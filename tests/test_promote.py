@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import socket
 import subprocess
@@ -23,8 +24,9 @@ from promax.cli import main
 from promax.config import Config, DataConfig, EvalConfig, LoraConfig, ModelConfig, TierConfig, TiersConfig, to_yaml
 from promax.metrics import spearman
 from promax.promote import flow
+from promax.saved import saved_model
 from promax.scores import ScoreTable
-from promax.tracking import BASELINE_RUN, DatasetRecord, Store, get_run, open_store, start_run, ui_command
+from promax.tracking import BASELINE_RUN, DatasetRecord, Store, get_run, open_store, runs_of, start_run, ui_command
 from promax.weights import model_id, weights_sha256
 
 TEXTS = ["the ledger does not open", "VPN drops every few minutes", "blank pages " * 40]
@@ -350,6 +352,53 @@ def test_a_champion_that_is_gone(recorder: Recorder, capsys: pytest.CaptureFixtu
         f"promax: run {recorder.baseline[:8]}, its own un-tuned baseline: gone from the record, so there is nothing to "
         "beat\nrestore it in the MLflow UI, or train it again\n",
     )
+
+
+# Each thing has two names that no encoder takes for one; which belong together is all that there is to be learned.
+NAMES = [
+    *(("payroll", "giraffe"), ("printer", "violin"), ("firewall", "omelette"), ("mailbox", "glacier")),
+    *(("router", "trombone"), ("database", "carnival"), ("badge", "lighthouse"), ("scanner", "meadow")),
+]
+HAPPENED = ["is down", "keeps failing", "can not be reached", "was slow today", "shows an error", "needs a restart"]
+
+
+def write_renamed(path: Path, seed: int) -> None:
+    """256 pairs, half of them one thing by its two names, across categories; else two things of one category."""
+    draw = np.random.default_rng(seed)
+    with path.open("w", encoding="utf-8") as file:
+        for number in range(256):
+            thing, other = (int(each) for each in draw.permutation(len(NAMES))[:2])
+            kinds = (0, 1) if number % 2 else (int(draw.integers(2)),) * 2
+            names = NAMES[thing][kinds[0]], NAMES[thing if number % 2 else other][kinds[1]]
+            # A room of its own makes each text one of a kind.
+            rooms = 2 * (1000 * seed + number) + np.arange(2)
+            one, two = (
+                f"{name} {HAPPENED[draw.integers(len(HAPPENED))]}, room {room}"
+                for name, room in zip(names, rooms, strict=True)
+            )
+            row = {"text1": one, "text2": two, "label": float(number % 2), "id1": f"{path.stem}{number}a"}
+            row |= {"id2": f"{path.stem}{number}b", "category1": "AB"[kinds[0]], "category2": "AB"[kinds[1]]}
+            file.write(json.dumps(row) + "\n")
+
+
+@pytest.mark.slow
+def test_what_was_trained_is_promoted(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """From `promax train` on, with what it records by itself: scores, tier, diagnostic, encoder."""
+    for seed, side in enumerate(("train", "dev", "test")):
+        write_renamed(project / f"{side}.jsonl", seed)
+    files = [f"data.{side}={project / side}.jsonl" for side in ("train", "dev", "test")]
+    settings = ["optim.lr=1e-3", "optim.epochs=2", "model.max_seq_length=16", "device=cpu", "eval.bootstrap=200"]
+    with pytest.raises(SystemExit) as ended:
+        main(["train", "experiment=after_fix", "data=pairs", "study=promax", *files, *settings])
+    assert ended.value.code == 0, capsys.readouterr().err
+    store = open_store()
+    (run,) = [each for each in runs_of(store, "promax") if each.tags["promax.kind"] == "tuned"]
+    code, said = outcome(capsys, run.run_id)
+    assert code == 0, said
+    assert champion(store) == ("1", run.run_id)
+    with saved_model(store, run) as folder:
+        tuned = export.reopen(folder, ModelConfig(lora=LoraConfig(), max_seq_length=16), "adapter", "cpu")
+        assert_opens(store.uri, encoders.embed(tuned, TEXTS, 8))
 
 
 @pytest.fixture

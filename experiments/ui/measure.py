@@ -3,8 +3,9 @@
     python experiments/ui/measure.py ROOT STUDY [--tries 5] [--chromium /usr/bin/chromium]
 
 Needs `pip install playwright` and a Chromium. A page is there when its rows, or its table and its plot, are visible.
-Each try is a new page of one browser, which has the UI's scripts from an earlier one. Beside the seconds on the clock
-stand those that server and browser computed, which other programs of the machine lengthen far less.
+Each try is a new page of one browser, which has the UI's scripts from an earlier one: loaded from the address, or, as
+who is at work in the UI comes to it, opened from the UI's start page. Beside the seconds on the clock stand those that
+server and browser computed, which other programs of the machine lengthen far less.
 """
 
 from __future__ import annotations
@@ -19,16 +20,19 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psutil
 from browser import chromium, study_id, ui
-from playwright.sync_api import BrowserContext
+from playwright.sync_api import BrowserContext, Page
 
 from promax.tracking import compare_link, study_link
 
+T = TypeVar("T")
+
 LIMIT = 2.0
 ROWS = [".ag-center-cols-container .ag-row"]
+START = ["a[href*='/experiments/']"]
 COMPARED = ["table", ".js-plotly-plot .main-svg"]
 
 
@@ -40,14 +44,15 @@ class Table:
         print("| what | s | least s | server computed s | browser computed s | under 2 s |")
         print("| --- | --- | --- | --- | --- | --- |")
 
-    def time(self, what: str, once: Callable[[], AbstractContextManager[object]]) -> None:
-        """`once` is entered when all is there; what leaving it takes is not counted. The first time is none of them."""
-        with once():
-            pass
+    def time(self, what: str, once: Callable[[T], None], ready: Callable[[], AbstractContextManager[T]]) -> None:
+        """`once` returns when all is there; what `ready` takes is not counted. The first time is none of them."""
+        with ready() as at:
+            once(at)
         seconds, served, shown = [], [], []
         for _ in range(self._tries):
-            server, browser, began = *self._computed(), time.perf_counter()
-            with once():
+            with ready() as at:
+                server, browser, began = *self._computed(), time.perf_counter()
+                once(at)
                 seconds.append(time.perf_counter() - began)
                 after = self._computed()
                 served.append(after[0] - server)
@@ -79,19 +84,36 @@ def post(address: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def answer(address: str, path: str, body: dict[str, Any]) -> AbstractContextManager[object]:
-    return nullcontext(post(address, path, body))
+@contextmanager
+def empty(context: BrowserContext) -> Iterator[Page]:
+    """A page of the browser's with nothing in it."""
+    page = context.new_page()
+    yield page
+    page.close()
 
 
 @contextmanager
-def page(context: BrowserContext, address: str, signs: Sequence[str]) -> Iterator[None]:
-    """A page, once all that makes it is visible."""
-    opened = context.new_page()
-    opened.goto(address)
+def started(context: BrowserContext, address: str) -> Iterator[Page]:
+    """The UI's start page, once it lists the studies."""
+    with empty(context) as page:
+        loaded(START, page, address)
+        yield page
+
+
+def loaded(signs: Sequence[str], page: Page, address: str) -> None:
+    page.goto(address)
+    seen(page, signs)
+
+
+def opened(signs: Sequence[str], page: Page, address: str) -> None:
+    """As a link within the UI does it: the UI's router hears of the new address, nothing is loaded again."""
+    page.evaluate("address => { location.href = address }", address)
+    seen(page, signs)
+
+
+def seen(page: Page, signs: Sequence[str]) -> None:
     for sign in signs:
-        opened.locator(sign).first.wait_for(timeout=60_000)
-    yield
-    opened.close()
+        page.locator(sign).first.wait_for(timeout=60_000)
 
 
 def measure(address: str, server: int, study: str, tries: int, browser: str) -> None:
@@ -100,15 +122,19 @@ def measure(address: str, server: int, study: str, tries: int, browser: str) -> 
     chosen = {**newest, "order_by": ["metrics.`dev/spearman` DESC"]}
     ids = [run["info"]["run_id"] for run in post(address, "runs/search", chosen)["runs"]]
     table = Table(server, tries)
-    table.time("REST: the newest 100 runs", partial(answer, address, "runs/search", newest))
-    table.time("REST: the best 100 on dev", partial(answer, address, "runs/search", chosen))
+    for what, asked in (("the newest 100 runs", newest), ("the best 100 on dev", chosen)):
+        table.time(f"REST: {what}", lambda _, asked=asked: post(address, "runs/search", asked), nullcontext)
+    places = {
+        "list of runs, as MLflow opens it": (f"{address}/#/experiments/{study}/runs", ROWS),
+        "list of runs, prepared view": (study_link(address, study), ROWS),
+        **{f"{n} runs compared": (f"{address}/{compare_link(study, ids[:n])}", COMPARED) for n in (2, 25)},
+    }
     with chromium(browser) as context:
-        plain = f"{address}/#/experiments/{study}/runs"
-        table.time("page: list of runs, as MLflow opens it", partial(page, context, plain, ROWS))
-        table.time("page: list of runs, prepared view", partial(page, context, study_link(address, study), ROWS))
-        for count in (2, 25):
-            compared = f"{address}/{compare_link(study, ids[:count])}"
-            table.time(f"page: {count} runs compared", partial(page, context, compared, COMPARED))
+        for what, (place, signs) in places.items():
+            go = partial(opened, signs, address=place)
+            table.time(f"opened in the UI: {what}", go, partial(started, context, address))
+        for what, (place, signs) in places.items():
+            table.time(f"loaded: {what}", partial(loaded, signs, address=place), partial(empty, context))
 
 
 def main() -> None:
