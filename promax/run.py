@@ -234,16 +234,19 @@ def _record(setting: _Setting, model: SentenceTransformer, baseline: RunInfo | N
         embed = setting.clock.timed(partial(encoder.embed, model, batch_size=cfg.eval.batch_size))
         ranked = partial(embed, precision=cfg.precision)
         report = _train(model, ranked, setting, record) if cfg.optim.epochs > 0 else None
-        # The learning curve is in the record by now; all else that was measured comes in one piece.
+        saves = report is not None and cfg.saves != "none"
+        # The learning curve is in the record by now; all else that was measured comes in one piece, and before an
+        # encoder is written, which takes a moment in which it could be lost.
         with record.together():
             if report is not None:
                 journal.log_fit(record, report, cfg.optim.select_by, baseline)
             shown = partial(embed, progress=trial is None and sys.stderr.isatty())
             dev, test = _judge(shown, setting, record, report, baseline)
-            if report is not None and cfg.saves != "none":
-                _save(model, setting, record, report, test)
-            if report is not None:
+            if report is not None and not saves:
                 record.log_metrics({"train/other_seconds": setting.clock.other()})
+        if report is not None and saves:
+            _save(model, setting, record, report, test)
+            record.log_metrics({"train/other_seconds": setting.clock.other()})
     return RunResult(record.run_id, baseline.run_id if baseline else None, dev, test, report)
 
 

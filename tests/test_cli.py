@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import promax
+from promax.config import ConfigError, refuse_code
 from promax.paths import conf_dir
 
 
@@ -127,7 +128,7 @@ def test_a_root_without_configs_takes_those_of_the_checkout(tmp_path: Path, monk
 
 
 CALLED = "promax_called"
-# What Hydra or logging would call, import or write, from where it may stand.
+# What Hydra, a launcher or logging would call, import or write, from where it may stand.
 CODE = {
     "callbacks: {x: {_target_: pathlib.Path.touch, self: {_target_: pathlib.Path, _args_: [CALLED]}}}": (
         "hydra.callbacks.x._target_=pathlib.Path.touch: no code that a config names is run"
@@ -154,6 +155,22 @@ CODE = {
         "Hydra's own settings are no part of a search"
     ),
     "sweeper: {params: '${later}'}": "hydra.sweeper.params=${later}: must be written out here",
+    "run: {dir: CALLED}": (
+        "hydra.run.dir=CALLED: must be .; a run is recorded in MLflow, and leaves no folder of Hydra's"
+    ),
+    "output_subdir: CALLED": (
+        "hydra.output_subdir=CALLED: must be null; a run is recorded in MLflow, and leaves no folder of Hydra's"
+    ),
+    "sweep: {subdir: CALLED}": (
+        "hydra.sweep.subdir=CALLED: must be .; a run is recorded in MLflow, and leaves no folder of Hydra's"
+    ),
+    "sweep: {dir: CALLED}": (
+        "hydra.sweep.dir=CALLED: must be a folder in ${oc.env:PROMAX_ROOT}/mlruns; another is named on the command line"
+    ),
+    "sweep: {dir: '${oc.env:PROMAX_ROOT}/mlruns/../called'}": (
+        "hydra.sweep.dir=${oc.env:PROMAX_ROOT}/mlruns/../called: must be a folder in ${oc.env:PROMAX_ROOT}/mlruns; "
+        "another is named on the command line"
+    ),
     "job: {env_set: {LD_PRELOAD: ./CALLED}}": (
         "hydra.job.env_set.LD_PRELOAD=./CALLED: only OMP_NUM_THREADS, MKL_NUM_THREADS, OPENBLAS_NUM_THREADS, "
         "TOKENIZERS_PARALLELISM, CUDA_VISIBLE_DEVICES, CUBLAS_WORKSPACE_CONFIG, PYTORCH_ALLOC_CONF, "
@@ -180,6 +197,15 @@ def test_a_config_names_no_code(
     assert (code, out) == (2, "")
     assert err == f"promax: {CODE[settings].replace('CALLED', str(called))}\n"
     assert not called.exists() and not (project / "mlruns" / "mlflow.db").exists()
+
+
+@pytest.mark.parametrize("key", ["submitit_folder", "temp_folder"])
+def test_a_launcher_writes_into_the_record_alone(key: str) -> None:
+    refuse_code({"launcher": {key: "${hydra.sweep.dir}/.submitit/%j"}})
+    refuse_code({"launcher": {key: None}})
+    refuse_code({"launcher": {key: "/shared"}}, [f"hydra.launcher.{key}=/shared", "seed=1"])
+    with pytest.raises(ConfigError, match=rf"^hydra.launcher.{key}=/elsewhere: must be a folder in "):
+        refuse_code({"launcher": {key: "/elsewhere"}})
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, TypeVar
 
 from promax.config import ConfigError, build, conf_dir, is_known, refuse_code, unknown_key
@@ -32,22 +33,37 @@ def composed(name: str, schema: type[T], overrides: Sequence[str]) -> T:
 
 @contextmanager
 def only_settings() -> Iterator[None]:
-    """Within the block, Hydra refuses a composed config that names code before it looks at it; see `refuse_code`."""
+    """Within the block, Hydra refuses a composed config that names code before it looks at it; see `refuse_code`.
+
+    And the config that its own sweeper writes into a multirun's folder has no passwords in it.
+    """
     from hydra._internal.config_loader_impl import ConfigLoaderImpl
+    from hydra._internal.core_plugins import basic_sweeper
     from omegaconf import OmegaConf
 
     load = ConfigLoaderImpl.load_configuration
 
-    def checked(self: ConfigLoaderImpl, *given: Any, **named: Any) -> Any:
-        found = load(self, *given, **named)
-        refuse_code(OmegaConf.to_container(found.hydra, resolve=False))  # type: ignore[arg-type]
+    class Masked(OmegaConf):
+        @staticmethod
+        def save(config: Any, f: Any, resolve: bool = False) -> None:
+            from promax.tracking import mask
+
+            Path(f).write_text(mask(OmegaConf.to_yaml(config, resolve=resolve)), encoding="utf-8")
+
+    def checked(
+        self: ConfigLoaderImpl, config_name: str | None, overrides: list[str], *given: Any, **named: Any
+    ) -> Any:
+        found = load(self, config_name, overrides, *given, **named)
+        refuse_code(OmegaConf.to_container(found.hydra, resolve=False), overrides)  # type: ignore[arg-type]
         return found
 
     ConfigLoaderImpl.load_configuration = checked  # type: ignore[method-assign]
+    basic_sweeper.OmegaConf = Masked  # type: ignore[attr-defined]
     try:
         yield
     finally:
         ConfigLoaderImpl.load_configuration = load  # type: ignore[method-assign]
+        basic_sweeper.OmegaConf = OmegaConf  # type: ignore[attr-defined]
 
 
 def register(schema: type[Any]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from promax.config.kinds import ConfigError
@@ -19,24 +19,40 @@ _VARIABLES = (
     *("CUDA_VISIBLE_DEVICES", "CUBLAS_WORKSPACE_CONFIG", "PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"),
 )
 
+# What Hydra and its launchers write lies in mlruns/, unless a user says otherwise; a step there is a name or a time.
+_FOLDERS = (("sweep", "dir"), ("launcher", "submitit_folder"), ("launcher", "temp_folder"))
+_STEP = r"/(?!\.\.?(?:/|$))(?:\$\{now:[^/{}]*\}|[^/${}])+"
+_WITHIN = re.compile(rf"(\$\{{oc\.env:PROMAX_ROOT\}}/mlruns|\$\{{hydra\.sweep\.dir\}})({_STEP})+")
+# A job that writes nothing of its own is in the working directory.
+_AS_IT_IS = {("run", "dir"): ".", ("sweep", "subdir"): ".", ("output_subdir",): None}
+
 # Here a reference to other keys could stand for any of the above; these of Hydra's are single words or paths.
 _WRITTEN_OUT = ("callbacks", "launcher", "sweeper", "job_logging", "hydra_logging")
 _REFERENCE = re.compile(r"\$\{(?!hydra\.(job|run|sweep|runtime)\.|now:)")
 
 
-def refuse_code(hydra: Mapping[str, Any]) -> None:
+def refuse_code(hydra: Mapping[str, Any], words: Iterable[str] = ()) -> None:
     """Refuse what Hydra would run, or have written, because a config says so; `hydra` is that node, resolved or not.
 
-    Shell lines that a launcher runs on a cluster, such as `hydra.launcher.setup` of submitit, are what that is for.
+    `words` are the overrides of the command line, by which a user may name a folder elsewhere. Shell lines that a
+    launcher runs on a cluster, such as `hydra.launcher.setup` of submitit, are what that is for.
 
     Raises:
         ConfigError: a callback; a class outside Hydra's plugins; a handler of logging's but for the terminal; another
-            variable than of threads and devices; a search over settings of Hydra's.
+            variable than of threads and devices; a search over settings of Hydra's; a folder outside mlruns/.
     """
+    said = {word.partition("=")[0].lstrip("+") for word in words}
     for path, value in _leaves(hydra):
         key = path[-1]
         if path[0] in _WRITTEN_OUT and isinstance(value, str) and _REFERENCE.search(value):
             raise _refused(path, value, "must be written out here")
+        elsewhere = value is not None and not _WITHIN.fullmatch(str(value))
+        if path in _FOLDERS and elsewhere and f"hydra.{'.'.join(path)}" not in said:
+            rule = "must be a folder in ${oc.env:PROMAX_ROOT}/mlruns; another is named on the command line"
+            raise _refused(path, value, rule)
+        if path in _AS_IT_IS and value != _AS_IT_IS[path]:
+            kept = _AS_IT_IS[path] or "null"
+            raise _refused(path, value, f"must be {kept}; a run is recorded in MLflow, and leaves no folder of Hydra's")
         if path[0] == "callbacks" or (key == "_target_" and ".".join(path) not in _PLUGINS):
             raise _refused(path, value, "no code that a config names is run")
         if path[0] in ("job_logging", "hydra_logging"):

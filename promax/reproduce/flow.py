@@ -13,11 +13,11 @@ from promax.reproduce.checkout import rebuilt
 from promax.reproduce.comparison import compare
 from promax.reproduce.environment import fresh_environment
 from promax.reproduce.places import located
-from promax.reproduce.reasons import differences
+from promax.reproduce.reasons import differences, other_packages
 from promax.reproduce.record import OUTCOME, Recorded, read
 from promax.reproduce.report import as_json, outcome, show_plan, show_result
 from promax.reproduce.request import Request, pinned
-from promax.tracking import Run, Store, get_run, open_store, termination_raises
+from promax.tracking import Run, Store, get_run, open_store, read_text, termination_raises
 
 
 def reproduce(reference: str, places: Sequence[str], uri: str | None, *, fresh: bool, dry_run: bool) -> bool:
@@ -38,15 +38,15 @@ def reproduce(reference: str, places: Sequence[str], uri: str | None, *, fresh: 
     with termination_raises(), tempfile.TemporaryDirectory(prefix="promax-reproduce-") as folder:
         scratch = Path(folder)
         with rebuilt(recorded, own, scratch / "code") as code:
-            request = Request(recorded, config, code, scratch)
-            sides = request.check(Path(sys.executable))
+            request, python = Request(recorded, config, code, scratch), Path(sys.executable)
+            if fresh and not dry_run:
+                # Before the run's own code is asked anything: under today's packages it may not even start.
+                version = recorded.tag("python") or ""
+                python = fresh_environment(recorded.requirements, version, scratch / "environment")
+            sides = request.check(python)
             show_plan(recorded, code, own, sides, [] if fresh else _others(recorded), fresh)
             if dry_run:
                 return True
-            python = Path(sys.executable)
-            if fresh:
-                version = recorded.tag("python") or ""
-                python = fresh_environment(recorded.requirements, version, scratch / "environment")
             run_id = request.train(python)
     return _compared(store, recorded, run_id)
 
@@ -66,7 +66,9 @@ def _compared(store: Store, recorded: Recorded, run_id: str) -> bool:
     if now.status != ("FINISHED" if recorded.stop_after is None else "KILLED"):
         reason = now.tags.get("promax.reason", "no reason recorded")
         raise RuntimeError(f"the reproduction failed: run {now.short_id} is {now.status} ({reason})")
-    found, causes = compare(store, then, now, recorded.stop_after), differences(then.tags, now.tags)
+    found = compare(store, then, now, recorded.stop_after)
+    packages = read_text(store, run_id, "requirements.txt").splitlines()
+    causes = [*differences(then.tags, now.tags), *other_packages(recorded.requirements, packages)]
     record = Run(store, run_id)
     record.set_tags({OUTCOME: outcome(found)})
     record.log_text(as_json(found, causes), "reproduction.json")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 # Tag -> how it is called. Code and packages change what is computed; the rest, in which order sums are taken.
 _CAUSES = {
@@ -50,6 +50,24 @@ def differences(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
         for key, name in {**data, **_CAUSES}.items()
         if key in then and key in now and then[key] != now[key]
     ]
+
+
+def other_packages(then: Sequence[str], now: Sequence[str]) -> list[str]:
+    """A line for the packages with another version that no tag names, of `name==version` lines; empty where none has.
+
+    Packages that one of the two lacks are left out: they come with other machines and are seldom a cause.
+
+    >>> other_packages(["numpy==2.1", "safetensors==0.6.1", "wheel==1"], ["numpy==2.2", "safetensors==0.6.2"])
+    ['other packages: safetensors 0.6.1 then, 0.6.2 now']
+    """
+    had, has = (dict(line.split("==", 1) for line in lines if "==" in line) for lines in (then, now))
+    named = {key.removeprefix("promax.version.") for key in _CAUSES}
+    changed = [
+        f"{name} {had[name]} then, {has[name]} now"
+        for name in sorted(had.keys() & has.keys() - named)
+        if had[name] != has[name]
+    ]
+    return [f"other packages: {'; '.join(changed)}"] if changed else []
 
 
 def _short(value: str) -> str:

@@ -75,6 +75,36 @@ def test_a_dry_run_tells_and_leaves_nothing(workshop: Any, original: RunInfo) ->
     assert lines["training"].startswith("took ")
 
 
+def test_all_that_the_runs_code_is_asked_is_asked_in_its_environment(
+    workshop: Any, original: RunInfo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of an environment that is made here instead of by pip from an index: `test_environment.py` has that part."""
+    from promax.reproduce import child, flow, request
+
+    asked: list[tuple[str, ...]] = []
+
+    def environment(requirements: tuple[str, ...], version: str, folder: Path) -> Path:
+        asked.append(requirements)
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
+        (site,) = folder.glob("lib/python*/site-packages")
+        (site / "shared.pth").write_text("\n".join(path for path in sys.path if path.endswith("site-packages")))
+        return folder / "bin" / "python"
+
+    start, started = subprocess.Popen, list[list[str]]()
+
+    def recording(command: list[str], *given: Any, **named: Any) -> Any:
+        started.append(command)
+        return start(command, *given, **named)
+
+    monkeypatch.setattr(flow, "fresh_environment", environment)
+    monkeypatch.setattr(request.subprocess, "Popen", recording)
+    code, out, err = workshop.reproduce(original.run_id, "--env")
+    assert (code, "equal to the last bit" in out) == (0, True), out + err
+    assert asked == [tuple(read_text(open_store(), original.run_id, "requirements.txt").splitlines())]
+    children = [command[0] for command in started if str(child.__file__) in command]
+    assert len(children) == 2 and all(python.endswith("/environment/bin/python") for python in children)
+
+
 def test_a_baseline_is_reproduced_and_never_taken_for_one(workshop: Any, original: RunInfo) -> None:
     baseline = original.tags["promax.baseline_run"]
     code, out, err = workshop.reproduce(baseline)
