@@ -40,8 +40,11 @@ def make_sampler(options: Options, number: int) -> samplers.BaseSampler:
     Raises:
         ConfigError: `sampler_options` do not fit it.
     """
-    seed = options.seed + (0 if options.sampler in _ONE_SEED else number)
-    return _made("sampler", options.sampler, _SAMPLERS[options.sampler], options.sampler_options, seed=seed)
+    ours: dict[str, Any] = {"seed": options.seed + number}
+    if options.sampler in _ONE_SEED:
+        # What comes before the sequence has begun, or where it has no say, is drawn for each trial anew.
+        ours = {"seed": options.seed, "independent_sampler": samplers.RandomSampler(options.seed + number)}
+    return _made("sampler", options.sampler, _SAMPLERS[options.sampler], options.sampler_options, **ours)
 
 
 def make_pruner(options: Options) -> pruners.BasePruner:

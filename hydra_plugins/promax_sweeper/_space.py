@@ -129,7 +129,7 @@ class Space:
         found = {}
         for key, parameter in self.parameters.items():
             try:
-                (override,) = OverridesParser.create().parse_overrides([f"key={_yaml_text(settings[key])}"])
+                (override,) = OverridesParser.create().parse_overrides([f"key={yaml_text(settings[key])}"])
                 found[key] = parameter.parse(override.get_value_element_as_str())
             except (ValueError, OverrideParseException):
                 raise ConfigError(f"hydra.sweeper.enqueue: {key}={settings[key]} is not in the search space") from None
@@ -251,7 +251,8 @@ def _describe(distribution: BaseDistribution) -> str:
     return f"{kind} {distribution.low!r} to {distribution.high!r}{' log' if distribution.log else ''}{step}"
 
 
-def _yaml_text(value: Any) -> str:
+def yaml_text(value: Any) -> str:
+    """A value of a YAML file as Hydra's overrides write it."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     return str(value)

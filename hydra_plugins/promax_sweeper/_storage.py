@@ -28,6 +28,11 @@ PATIENCE = 600
 MISSED = 4
 # Any number that other programs on the server do not use for their own advisory locks.
 PG_LOCK = 0x70726F6D6178
+# A machine that is gone without a word is missed within a minute, and its turn passes on; nobody waits for ever.
+_PG_SETTINGS = (
+    *("tcp_keepalives_idle = 30", "tcp_keepalives_interval = 10", "tcp_keepalives_count = 3"),
+    f"lock_timeout = '{PATIENCE}s'",
+)
 
 # Each trial has a line of ours.
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -89,6 +94,8 @@ class Storage:
                 yield
             return
         with self._locks.connect() as connection:
+            for setting in _PG_SETTINGS:
+                connection.execute(text(f"SET {setting}"))
             connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": PG_LOCK})
             try:
                 yield

@@ -32,6 +32,8 @@ RETRY_OF, ATTEMPT, SAME_AS, RUNS = "retry_of", "attempt", "same_as", "runs"
 # Seconds of a trial's steps and embeddings; the rest of its duration is what a trial costs besides.
 TRAINED = "trained_seconds"
 COMMAND, SLURM_JOB = "command", "slurm_job"
+# How often the time of the job that ran a setting was over before it was: so often is enough to know that it won't do.
+OUT_OF_TIME, MOST_OUT_OF_TIME = "out_of_time", 3
 # User attribute of a study, before the name of a command whose workers are to end.
 STOP = "promax.stop"
 
@@ -124,6 +126,18 @@ class Study:
         """Give a trial back that its worker was told to stop."""
         self._end(trial, TrialState.FAIL, None, {STOPPED: True})
 
+    def lose(self, trial: Trial) -> None:
+        """Give a trial back as a dead worker leaves it, which counts as one of its attempts."""
+        self._end(trial, TrialState.FAIL, None, {})
+
+    def out_of_time(self, trial: Trial) -> None:
+        """Give a trial back whose job's time was over; for the third time, it fails: no job is long enough for it."""
+        times = int(trial.user_attrs.get(OUT_OF_TIME, 0)) + 1
+        if times < MOST_OUT_OF_TIME:
+            self._end(trial, TrialState.FAIL, None, {STOPPED: True, OUT_OF_TIME: times})
+        else:
+            self.fail(trial, f"its job's time was over {times} times; give jobs more, as hydra.launcher.timeout_min")
+
     def ask_to_stop(self) -> None:
         """Ask the workers of this command, wherever they are, to give back what they run and to end."""
         self.optuna.set_user_attr(f"{STOP} {self.command}", True)
@@ -201,7 +215,8 @@ class Study:
             setting = self.setting(trial)
             lost = trial.state == TrialState.FAIL and not self._failed(trial) and trial.number not in retried
             if lost and setting is not None:
-                self.optuna.enqueue_trial(setting, {RETRY_OF: trial.number, ATTEMPT: _attempts(trial)})
+                times = {OUT_OF_TIME: trial.user_attrs[OUT_OF_TIME]} if OUT_OF_TIME in trial.user_attrs else {}
+                self.optuna.enqueue_trial(setting, {RETRY_OF: trial.number, ATTEMPT: _attempts(trial), **times})
 
     def _failed(self, trial: FrozenTrial) -> bool:
         """Whether a trial failed for good: for a reason of its own, or with its last allowed worker."""

@@ -79,11 +79,15 @@ def subject_of(context: HydraContext, config: DictConfig, space: Space) -> Subje
     configs = [build(each, Config) for each in composed]
     from promax.data.splits import load
 
-    cfg = configs[0]
+    cfg, fingerprints = configs[0], dict[str, set[str]]()
     splits = load(cfg.data, training=True)
+    # A sweep may be over the pairs themselves.
+    for pairs_of in {str(each.data): each.data for each in configs}.values():
+        for side, pairs in (splits if pairs_of == cfg.data else load(pairs_of, training=True)).sides():
+            fingerprints.setdefault(side, set()).add(pairs.fingerprint())
     return Subject(
         settings={key: value for key, value in flatten(cfg).items() if not _ELSEWHERE.fullmatch(key)},
-        data={side: pairs.fingerprint() for side, pairs in splits.sides()},
+        data={side: " ".join(sorted(found)) for side, found in fingerprints.items()},
         study=cfg.study,
         tracking_uri=cfg.tracking.uri,
         notes=tuple(splits.notes),

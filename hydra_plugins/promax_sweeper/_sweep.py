@@ -20,7 +20,7 @@ from hydra_plugins.promax_sweeper._methods import check
 from hydra_plugins.promax_sweeper._options import Options
 from hydra_plugins.promax_sweeper._progress import Progress
 from hydra_plugins.promax_sweeper._running import Job
-from hydra_plugins.promax_sweeper._space import parse
+from hydra_plugins.promax_sweeper._space import parse, yaml_text
 from hydra_plugins.promax_sweeper._storage import Storage
 from hydra_plugins.promax_sweeper._study import Study
 from hydra_plugins.promax_sweeper._subject import Subject, subject_of
@@ -44,7 +44,7 @@ def sweep(
         SweepError: too many trials failed.
         KeyboardInterrupt: Ctrl-C; its text says how to go on.
     """
-    given = [f"{key}={value}" for key, value in options.params.items()]
+    given = [f"{key}={yaml_text(value)}" for key, value in options.params.items()]
     space = parse([*given, *words], context.config_loader)
     check(options, space)
     _check_launcher(options, config)
@@ -75,15 +75,20 @@ def _run(study: Study, job: Job, subject: Subject) -> list[list[JobReturn]]:
     folder = Path(job.config.hydra.sweep.dir)
     make_folder(folder, f"hydra.sweep.dir={folder}")
     _write_config(job.config, folder / "multirun.yaml")
-    with _record.opened(study, subject) as run_id:
+    from promax.tracking import Terminated, termination_raises
+
+    with termination_raises(), _record.opened(study, subject) as run_id:
         worker = Worker(job, study.name, study.storage.uri, subject.tracking_uri, run_id, study.command)
         try:
             with Progress(study):
                 jobs = _work(study, worker)
-        except KeyboardInterrupt:
-            # Workers on other machines hear nothing of Ctrl-C; joblib kills its processes where they don't end.
+        except (KeyboardInterrupt, Terminated) as ended:
+            # Workers on other machines hear nothing of either; joblib kills its processes where they don't end.
             study.ask_to_stop()
             study.requeue_lost(stopped=True)
+            if isinstance(ended, Terminated):
+                print(_how_to_go_on(study), file=sys.stderr)
+                raise
             raise KeyboardInterrupt(_how_to_go_on(study)) from None
         _record.write(study, subject, run_id, folder)
         if study.standing().gave_up:
@@ -95,20 +100,25 @@ def _work(study: Study, worker: Worker) -> list[JobReturn]:
     """Launch workers until nothing is left: again where some died, and not before others' trials have ended."""
     jobs: list[JobReturn] = []
     while True:
-        before = len(study.trials())
+        before = _reached(study)
         try:
             # A launcher that raises for one worker leaves the others at work.
             jobs += _launch(worker, max(1, study.options.workers - study.at_work()))
         except Exception as error:
             study.requeue_lost()
-            # A trial that was begun, or that the dead left to be begun again, is progress; each is retried so often.
-            if isinstance(error, ConfigError) or len(study.trials()) == before:
+            # A trial that was begun, ended, or left by the dead to be begun again, is progress; none is so for ever.
+            if isinstance(error, ConfigError) or _reached(study) == before:
                 raise
             print(f"a worker ended with {type(error).__name__}; new workers go on", file=sys.stderr)
         _wait_for_others(study)
         standing = study.standing()
         if standing.done or standing.gave_up:
             return jobs
+
+
+def _reached(study: Study) -> tuple[int, int]:
+    """How many trials there are, and how many of them are settled."""
+    return len(study.trials()), study.standing().settled
 
 
 def _launch(worker: Worker, count: int) -> list[JobReturn]:

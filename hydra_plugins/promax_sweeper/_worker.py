@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from hydra.core.utils import JobReturn
 from omegaconf import DictConfig
+from optuna.exceptions import StorageInternalError
 
 from hydra_plugins.promax_sweeper._running import Job, Record, TrialRun
 from hydra_plugins.promax_sweeper._storage import Storage
@@ -84,7 +85,11 @@ def _settle(run: TrialRun) -> None:
 
         if type(error).__module__.startswith("submitit."):
             # Raised by its signal handler where the job's time is over, in the middle of whatever was going on.
-            study.stop(trial)
+            study.out_of_time(trial)
+            raise
+        if isinstance(error, StorageInternalError):
+            # The study's database failed, and not the trial: it is begun again, as after a worker's death.
+            study.lose(trial)
             raise
         study.fail(trial, status_and_reason(error)[1])
     except BaseException:

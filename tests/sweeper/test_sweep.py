@@ -12,6 +12,9 @@ import optuna
 import pytest
 import yaml
 
+from hydra_plugins.promax_sweeper._methods import make_sampler
+from hydra_plugins.promax_sweeper._options import Options
+
 # Worker processes, kills and servers: `make fast` leaves these out.
 pytestmark = pytest.mark.slow
 
@@ -137,6 +140,42 @@ def test_other_pairs_are_refused_and_the_same_pairs_elsewhere_are_not(sweeps) ->
     code, _, err = sweeps.run(*command, f"data.dev={copy}")
     assert code == 2
     assert err.startswith("promax: study pairs: is another one in the storage: data dev was ")
+
+
+def test_the_pairs_of_every_value_that_is_searched_are_the_studys(sweeps) -> None:
+    """In any order; and none of them may change, not the second's either."""
+    for each in "ab":
+        (sweeps.root / f"{each}.jsonl").write_bytes((sweeps.root / "train.jsonl").read_bytes())
+    with (sweeps.root / "b.jsonl").open("a") as file:
+        file.write((sweeps.root / "dev.jsonl").read_text().splitlines(keepends=True)[0])
+    grid = (name("over"), "hydra.sweeper.sampler=grid", "hydra.sweeper.pruner=none", "data.on_leak=drop")
+    a, b = sweeps.root / "a.jsonl", sweeps.root / "b.jsonl"
+    assert sweeps.run(f"data.train={a},{b}", *grid)[0] == 0
+    code, _, err = sweeps.run(f"data.train={b},{a}", *grid)
+    assert (code, "2 of 2 trials are done; nothing is left to run" in err) == (0, True), err
+    b.write_text("".join(b.read_text().splitlines(keepends=True)[1:]))
+    code, _, err = sweeps.run(f"data.train={a},{b}", *grid)
+    assert code == 2
+    assert err.startswith("promax: study over: is another one in the storage: data train was ")
+
+
+@pytest.mark.parametrize("sampler", ["cmaes", "qmc"])
+def test_trials_that_begin_together_do_not_draw_the_same(sampler: str) -> None:
+    """Each worker makes a sampler of its own, and nothing has ended from which it could tell."""
+    options = Options(sampler=sampler, objective=["dev/x"], direction=["maximize"])
+    study = optuna.create_study()
+    space = {"x": optuna.distributions.FloatDistribution(0, 1), "y": optuna.distributions.FloatDistribution(0, 1)}
+    drawn = set()
+    for number in range(4):
+        study.sampler = make_sampler(options, number)
+        drawn.add(study.ask(space).params["x"])
+    assert len(drawn) == 4
+
+
+def test_nothing_as_a_value_of_a_file_is_nothing(sweeps) -> None:
+    words = (LR, name("null"), total(1), "hydra.sweeper.pruner=none", "hydra.sweeper.params={data.train_limit:null}")
+    code, _, err = sweeps.run(*words)
+    assert code == 0, err
 
 
 def test_a_fork_starts_from_the_best_settings_and_is_gone_on_with(sweeps) -> None:

@@ -9,12 +9,15 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import optuna
 import psutil
 import pytest
+from optuna.exceptions import StorageInternalError
 from submitit.core.utils import UncompletedJobError
 
+from hydra_plugins.promax_sweeper._study import Study
 from promax.tracking import Run, open_store
 from promax.tracking.query import RunInfo
 
@@ -177,6 +180,21 @@ def test_ctrl_c_reaches_workers_that_no_signal_reaches(sweeps) -> None:
     check_one_finished_run_each(sweeps.study("afar"), sweeps.runs(), trials=4)
 
 
+def test_sigterm_to_the_command_is_as_ctrl_c(sweeps) -> None:
+    """As `timeout` or a shutting machine send it; its workers, in jobs of their own, hear nothing of it."""
+    words = (LR, "hydra.sweeper.study_name=told", "hydra.sweeper.n_trials=4", NO_PRUNING, "hydra.sweeper.heartbeat=1")
+    process = sweeps.start(*words, *SUBMITIT, TRIVIAL_SLEEP="60")
+    wait_for_a_running_trial(sweeps, "told", 1)
+    workers = [pid_of(trial) for trial in sweeps.study("told").trials]
+    os.kill(process.pid, signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 143, err
+    assert "0 of 4 trials are done, what was running will be run again; go on with:" in err
+    psutil.wait_procs([psutil.Process(pid) for pid in workers if psutil.pid_exists(pid)], timeout=30)
+    assert [pid for pid in workers if psutil.pid_exists(pid)] == []
+    assert {run.status for run in sweeps.runs()} == {"KILLED"}
+
+
 def test_slurms_jobs_on_the_embedded_storage_are_warned_of(sweeps) -> None:
     """Where there is no Slurm the launcher raises, after the warning."""
     sweeps.patch.setenv("PATH", "")
@@ -205,6 +223,49 @@ def test_a_trial_that_its_jobs_time_limit_ends_is_no_failure(sweeps) -> None:
     assert code == 0, err
     assert "a worker ended with UncompletedJobError; new workers go on" in err
     assert [trial.state.name for trial in sweeps.study("late").trials] == ["FAIL", "COMPLETE", "COMPLETE"]
+
+
+def test_a_setting_that_no_job_is_long_enough_for_fails_in_the_end(sweeps) -> None:
+    """Whatever time the jobs have, they are not asked for ever."""
+    train = sys.modules["promax.cli.train"]
+    run, calls = train._train_one, []
+
+    def ends_thrice(composed: object) -> dict[str, float]:
+        calls.append(composed)
+        if len(calls) <= 3:
+            raise UncompletedJobError("Job not requeued because: timed-out too many times.")
+        return run(composed)
+
+    sweeps.patch.setattr(train, "_train_one", ends_thrice)
+    words = (LR, "hydra.sweeper.study_name=long", "hydra.sweeper.n_trials=2", "hydra.sweeper.max_failure_rate=0.5")
+    code, _, err = sweeps.run(*words, NO_PRUNING)
+    assert code == 0, err
+    first, *others = sweeps.study("long").trials
+    assert [trial.state.name for trial in (first, *others)] == ["FAIL", "FAIL", "FAIL", "COMPLETE"]
+    assert others[0].params == others[1].params == first.params != others[2].params
+    assert others[1].user_attrs["reason"] == (
+        "its job's time was over 3 times; give jobs more, as hydra.launcher.timeout_min"
+    )
+
+
+def test_a_trial_is_not_blamed_for_its_studys_database(sweeps) -> None:
+    """The connection breaks as a trial reports: its setting is run again, and no reason stands in its way."""
+    report, calls = Study.complete, []
+
+    def breaks_once(self: Study, *given: Any) -> None:
+        calls.append(given)
+        if len(calls) == 1:
+            raise StorageInternalError("the server closed the connection unexpectedly")
+        report(self, *given)
+
+    sweeps.patch.setattr(Study, "complete", breaks_once)
+    code, _, err = sweeps.run(LR, "hydra.sweeper.study_name=broken", "hydra.sweeper.n_trials=2", NO_PRUNING)
+    assert code == 0, err
+    trials = sweeps.study("broken").trials
+    assert [trial.state.name for trial in trials] == ["FAIL", "COMPLETE", "COMPLETE"]
+    assert "reason" not in trials[0].user_attrs and trials[1].params == trials[0].params
+    # The run had ended before; it is this setting's, and none is made anew.
+    assert len([run for run in sweeps.runs() if run.name == "trivial"]) == 2
 
 
 def test_a_killed_workers_trial_is_run_again_by_another(sweeps) -> None:
