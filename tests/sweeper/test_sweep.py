@@ -173,7 +173,7 @@ def test_trials_that_begin_together_do_not_draw_the_same(sampler: str) -> None:
 
 
 def test_nothing_as_a_value_of_a_file_is_nothing(sweeps) -> None:
-    words = (LR, name("null"), total(1), "hydra.sweeper.pruner=none", "hydra.sweeper.params={data.train_limit:null}")
+    words = (LR, name("null"), total(1), "hydra.sweeper.pruner=none", "++hydra.sweeper.params={data.train_limit:null}")
     code, _, err = sweeps.run(*words)
     assert code == 0, err
 
