@@ -155,7 +155,11 @@ REFUSED = {
             ),
             "claims: [{name: a, of: fix}]": "rule.before=null: the claim 'a' is about fix and needs it",
             "claims: [{name: a, of: level}, {name: a, of: baseline}]": (
-                "rule.claims: two claims are called 'a'; each needs a name of its own"
+                "rule.claims: two claims are called 'a'; each needs a name, and a tag, of its own"
+            ),
+            "claims: [{name: gain 1 %, of: level}, {name: gain +1 %, of: baseline}]": (
+                "rule.claims: two claims are called 'gain 1 %' and 'gain +1 %'; "
+                "each needs a name, and a tag, of its own"
             ),
             "before: {lr: 1e-4, epochs: 2}, claims: [{name: a, of: lr}]": (
                 "rule.after.lr=0.0001: the same as before; the claim 'a' needs two values"

@@ -12,7 +12,7 @@ from promax.config.curriculum import BuildConfig, MiningConfig, PhasesConfig, Sp
 from promax.config.exports import ExportColumnsConfig, ExportConfig
 from promax.config.hydras import refuse_code
 from promax.config.kinds import ConfigError
-from promax.config.rule import ClaimConfig, RuleConfig, SettingConfig
+from promax.config.rule import ClaimConfig, RuleConfig, SettingConfig, claim_key
 from promax.config.schema import (
     AdversarialConfig,
     ColumnsConfig,
@@ -54,6 +54,7 @@ __all__ = [
     "TrackingConfig",
     "build",
     "checkout",
+    "claim_key",
     "conf_dir",
     "flatten",
     "from_yaml",

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from promax.config.kinds import STRICT, ConfigError, Count, Name
+
+
+def claim_key(name: str) -> str:
+    """A claim's name as part of a tag and a metric; MLflow takes few characters.
+
+    >>> claim_key("any gain, from the fix")
+    'any_gain_from_the_fix'
+    """
+    return re.sub(r"[^\w.-]+", "_", name).strip("_")
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -66,9 +76,10 @@ class RuleConfig:
 
     def __post_init__(self) -> None:
         names = [claim.name for claim in self.claims]
-        if len(set(names)) < len(names):
-            twice = next(name for name in names if names.count(name) > 1)
-            raise ConfigError(f"rule.claims: two claims are called {twice!r}; each needs a name of its own")
+        keys = [claim_key(name) for name in names]
+        if len(set(keys)) < len(keys):
+            twice = " and ".join(repr(name) for name in dict.fromkeys(names) if keys.count(claim_key(name)) > 1)
+            raise ConfigError(f"rule.claims: two claims are called {twice}; each needs a name, and a tag, of its own")
         for claim in self.claims:
             if claim.of in ("lr", "epochs", "fix") and self.before is None:
                 raise ConfigError(f"rule.before=null: the claim {claim.name!r} is about {claim.of} and needs it")

@@ -71,7 +71,10 @@ def judge(study: Study, evidence: Evidence) -> list[Judgement]:
     adjusted = holm([p for _, _, p in found]).tolist()
     judged = []
     for claim, (contrast, tested, _), p in zip(rule.claims, found, adjusted, strict=True):
-        verdict, lacks = _verdict(tested, p, rule, len(study.seeds))
+        verdict = _verdict(tested, p, rule, len(study.seeds))
+        # By Holm, and where a claim is about several contrasts, it is asked for more than by itself.
+        asked = 1 - (1 - rule.confidence) * min(1.0, tested.p / p) if p else rule.confidence
+        lacks = _lacks(_tested(evidence, claim, contrast, rule, asked), study) if verdict == "UNDECIDED" else ""
         measured = effect(evidence, contrast.weights, rule.confidence)
         judged.append(
             Judgement(claim, contrast, measured, relative(evidence, contrast, rule), tested, p, verdict, lacks)
@@ -146,32 +149,35 @@ def _decisive(
     return about[at], tested[at], min(1.0, p * len(about)) if below else p
 
 
-def _tested(evidence: Evidence, claim: ClaimConfig, contrast: Contrast, rule: RuleConfig) -> Effect:
+def _tested(
+    evidence: Evidence, claim: ClaimConfig, contrast: Contrast, rule: RuleConfig, confidence: float | None = None
+) -> Effect:
+    asked = rule.confidence if confidence is None else confidence
     if contrast.reference is None:
-        return effect(evidence, contrast.weights, rule.confidence, against=claim.at_least)
-    return effect(evidence, contrast.weights - claim.at_least * contrast.reference, rule.confidence)
+        return effect(evidence, contrast.weights, asked, against=claim.at_least)
+    return effect(evidence, contrast.weights - claim.at_least * contrast.reference, asked)
 
 
-def _verdict(tested: Effect, p: float, rule: RuleConfig, seeds: int) -> tuple[Verdict, str]:
-    if seeds < rule.seeds:
-        return "UNDECIDED", f"{seeds} of the {rule.seeds} seeds that the rule asks for"
-    if p <= 1 - rule.confidence:
-        return ("CONFIRMED" if tested.estimate > tested.against else "REFUTED"), ""
-    return "UNDECIDED", _lacks(tested, seeds)
+def _verdict(tested: Effect, p: float, rule: RuleConfig, seeds: int) -> Verdict:
+    if seeds < rule.seeds or p > 1 - rule.confidence:
+        return "UNDECIDED"
+    return "CONFIRMED" if tested.estimate > tested.against else "REFUTED"
 
 
-def _lacks(tested: Effect, seeds: int) -> str:
-    """How many seeds, or how many times the pairs, would decide it, if the estimate held and it were asked alone."""
+def _lacks(tested: Effect, study: Study) -> str:
+    """How many seeds, or how many times the pairs, would decide it, if the estimate and the other claims' p held.
+
+    `tested` is at the confidence that all claims together ask of this one.
+    """
+    seeds = len(study.seeds)
+    if seeds < study.rule.seeds:
+        return f"{seeds} of the {study.rule.seeds} seeds that the rule asks for"
     ways = []
-    if tested.seeds_needed is not None and tested.seeds_needed > seeds:
+    if tested.seeds_needed is not None:
         ways.append(f"{tested.seeds_needed} seeds")
-    if tested.pairs_needed is not None and tested.pairs_needed > 1:
+    if tested.pairs_needed is not None:
         ways.append(f"{tested.pairs_needed:.1f} times the test pairs")
-    if ways:
-        return " or ".join(ways)
-    if tested.seeds_needed is None and tested.pairs_needed is None:
-        return "more seeds and more pairs, both"
-    return "a little more of either: it is clear but for the other claims"
+    return " or ".join(ways) or "more seeds and more pairs, both"
 
 
 def _crossed(rule: RuleConfig) -> tuple[SettingConfig, SettingConfig]:

@@ -82,7 +82,9 @@ def overfitting(study: Study, asked: Sequence[int]) -> Cause:
         supported |= peak + 1 < curves.shape[1] and fall.low > 0
         best = np.mean([np.argmax(member.dev) + 1 for member in study.members[at]])
         last = "" if peak + 1 == curves.shape[1] else f", from epoch {peak + 1} to the last it falls by {_size(fall)}"
-        told.append(f"{label(study.settings[at])}: best epoch {best:.1f} of {curves.shape[1]} on average{last}")
+        lengths = sorted({len(member.dev) for member in study.members[at]})
+        of = f"{lengths[0]} to {lengths[-1]}" if len(lengths) > 1 else f"{lengths[0]}"
+        told.append(f"{label(study.settings[at])}: best epoch {best:.1f} of {of} on average{last}")
     kept = "each run kept its best epoch" if study.config.optim.keep == "best" else "each run kept its last epoch"
     return Cause(
         "overfitting",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from markdown_it import MarkdownIt
 
-from promax.config import ConfigError
+from promax.config import ConfigError, claim_key
 from promax.confirm import tables
 from promax.confirm.findings import Findings
 from promax.files import replace
@@ -75,12 +75,12 @@ def log(page: str, findings: Findings, images: Mapping[str, bytes], out: Path, s
         run.log_text(html(page, findings.study.name, images), HTML)
         for file in (*_tables(findings), *images):
             run.log_artifact(out / file, "verdict")
-        tags = {f"promax.verdict.{_slug(each.claim.name)}": each.verdict for each in findings.judgements}
+        tags = {f"promax.verdict.{claim_key(each.claim.name)}": each.verdict for each in findings.judgements}
         former = get_run(store, run.run_id).tags.get(DESCRIPTION_TAG, "")
         run.set_tags({**tags, DESCRIPTION_TAG: _above(former, findings)})
         metrics: dict[str, float] = {}
         for each in findings.judgements:
-            name, interval = f"verdict/{_slug(each.claim.name)}", each.measured.interval
+            name, interval = f"verdict/{claim_key(each.claim.name)}", each.measured.interval
             metrics |= {name: each.measured.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}
         run.log_metrics(metrics)
         return run.run_id
@@ -122,8 +122,3 @@ def _tables(findings: Findings) -> dict[str, str]:
         "claims.csv": tables.claims(findings),
         "effects.csv": tables.effects(findings),
     }
-
-
-def _slug(name: str) -> str:
-    """A claim's name as part of a tag and a metric; MLflow takes few characters."""
-    return re.sub(r"[^\w.-]+", "_", name).strip("_")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath, PureWindowsPath
+from pathlib import PurePath, PurePosixPath, PureWindowsPath
 
 from promax import weights
 from promax.confirm.study import Study
@@ -40,9 +41,9 @@ def commands(words: list[str], study: Study) -> list[str]:
     """The overrides of one run, and the values of the others in place of what the runs differ in.
 
     Where the settings are no grid there is a command for each set of epochs. Of a file in an absolute folder the name
-    is kept alone.
+    is kept alone, in a folder called after its side where two files have one name.
     """
-    common = [_without_folder(word) for word in words if word and not _key(word).startswith((*_VARIED, *_ELSEWHERE))]
+    common = _without_folders([word for word in words if word and not _key(word).startswith((*_VARIED, *_ELSEWHERE))])
     rates: dict[tuple[int, ...], list[float]] = {}
     for lr in sorted({setting.lr for setting in study.settings}):
         rates.setdefault(tuple(each.epochs for each in study.settings if each.lr == lr), []).append(lr)
@@ -64,12 +65,25 @@ def _key(word: str) -> str:
     return word.partition("=")[0].lstrip("+")
 
 
-def _without_folder(word: str) -> str:
-    key, _, text = word.partition("=")
-    plain = text.strip("'\"")
-    if PurePosixPath(plain).is_absolute() or plain.startswith(("~", "..")):
-        return f"{key}={PurePosixPath(plain).name}"
-    return f"{key}={PureWindowsPath(plain).name}" if PureWindowsPath(plain).is_absolute() else word
+def _without_folders(words: Sequence[str]) -> list[str]:
+    paths = {word: path for word in words if (path := _elsewhere(word)) is not None}
+    names = Counter(path.name for path in set(paths.values()))
+    said = []
+    for word in words:
+        key, path = word.partition("=")[0], paths.get(word)
+        if path is not None:
+            folder = f"{key.rpartition('.')[2]}/" if names[path.name] > 1 else ""
+            word = f"{key}={folder}{path.name}"
+        said.append(word)
+    return said
+
+
+def _elsewhere(word: str) -> PurePath | None:
+    """The path that an override sets, if it says where on a machine a file lies."""
+    text = word.partition("=")[2].strip("'\"")
+    if PurePosixPath(text).is_absolute() or text.startswith(("~", "..")):
+        return PurePosixPath(text)
+    return PureWindowsPath(text) if PureWindowsPath(text).is_absolute() else None
 
 
 def _settings(study: Study) -> list[tuple[str, str]]:

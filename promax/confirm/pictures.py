@@ -47,11 +47,15 @@ def pictures(findings: Findings) -> dict[str, tuple[Figure, str]]:
 
 
 def claims(findings: Findings) -> Figure:
-    """A forest plot: claims of a gain in percent above, claims of a level in the metric's own units below."""
+    """A forest plot: claims of a gain in percent above, claims of a level in the metric's own units below.
+
+    A gain over what isn't clear of 0 has no percentage: it stands between them, in the metric's units.
+    """
     rule = findings.study.rule
     gains = [each for each in findings.judgements if each.relative is not None]
+    plain = [each for each in findings.judgements if each.relative is None and each.claim.of != "level"]
     levels = [each for each in findings.judgements if each.claim.of == "level"]
-    panels = [part for part in (gains, levels) if part]
+    panels = [part for part in (gains, plain, levels) if part]
     heights = [len(part) + 1 for part in panels]
     figure = Figure(figsize=(7.6, 1.3 + 0.34 * sum(heights)), dpi=120, layout="constrained")
     grid = figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights)[:, 0]
@@ -59,9 +63,13 @@ def claims(findings: Findings) -> Figure:
         relative = part is gains
         for height, each in enumerate(part):
             _claim(axes, height, each, relative=relative)
-        if relative:
+        if part is not levels:
             axes.axvline(0, color=figures.BASELINE, linewidth=1, zorder=0)
-        axes.set_xlabel("effect, in % of what it is set against" if relative else f"{TITLES[rule.metric]} on test")
+        axes.set_xlabel(
+            "effect, in % of what it is set against"
+            if relative
+            else f"{'effect, in ' if part is plain else ''}{TITLES[rule.metric]} on test"
+        )
         axes.set_yticks(range(len(part)), [each.claim.name for each in part])
         axes.set_ylim(len(part) - 0.5, -0.5)
         axes.spines[["top", "right"]].set_visible(False)
@@ -83,7 +91,9 @@ def _claim(axes: Axes, height: int, judgement: Judgement, *, relative: bool) -> 
         interval = Interval(100 * interval.low, 100 * interval.high, interval.confidence)
     axes.plot([interval.low, interval.high], [height, height], color=colour, linewidth=2, solid_capstyle="butt")
     axes.plot([number], [height], mark, color=colour, markersize=7)
-    axes.plot([least, least], [height - 0.34, height + 0.34], color="black", linewidth=1.2)
+    # A share of what has no clear size is no place on the axis.
+    if relative or least == 0 or judgement.claim.of == "level":
+        axes.plot([least, least], [height - 0.34, height + 0.34], color="black", linewidth=1.2)
 
 
 def learning_curves(study: Study) -> Figure:

@@ -15,6 +15,7 @@ from promax.config import Config, ConfigError, RuleConfig, SettingConfig, from_y
 from promax.data.pairs import positives
 from promax.scores import ScoreTable
 from promax.tracking import (
+    BASELINE_KEY,
     BASELINE_RUN,
     RunInfo,
     Store,
@@ -107,7 +108,7 @@ def read(store: Store, name: str, rule: RuleConfig | None = None) -> Study:
     cells = _cells(tuned)
     seeds = _common_seeds(name, cells)
     members = [[_member(store, runs[seed], config.optim.select_by) for seed in seeds] for runs in cells.values()]
-    baseline = get_run(store, tuned[0].tags[BASELINE_RUN])
+    baseline = _baseline(store, name, tuned)
     changed = _rule_notes(tuned, config, rule)
     judged_by = rule or config.rule
     if judged_by is None:
@@ -131,7 +132,7 @@ def read(store: Store, name: str, rule: RuleConfig | None = None) -> Study:
 
 
 def _refuse_mixture(name: str, runs: Sequence[RunInfo]) -> None:
-    """All runs must have in common whatever is not compared, their pairs and their baseline included."""
+    """All runs must have in common whatever is not compared, their pairs included."""
     first = runs[0]
     for run in runs[1:]:
         for key in sorted(first.params.keys() | run.params.keys()):
@@ -148,6 +149,18 @@ def _refuse_mixture(name: str, runs: Sequence[RunInfo]) -> None:
                     f"study {name}: {first.short_id} and {run.short_id} have other {side} pairs; "
                     "give one of them a study=NAME of its own"
                 )
+
+
+def _baseline(store: Store, name: str, runs: Sequence[RunInfo]) -> RunInfo:
+    """The one that all runs are measured against; another is as good if all that it depends on is the same."""
+    first, *others = (get_run(store, each) for each in dict.fromkeys(run.tags[BASELINE_RUN] for run in runs))
+    for other in others:
+        if other.tags.get(BASELINE_KEY) != first.tags.get(BASELINE_KEY):
+            raise ConfigError(
+                f"study {name}: its runs are measured against two baselines, {first.short_id} and {other.short_id}, "
+                "of other\nlibraries, devices or encoder files; a verdict needs runs of one kind: file others elsewhere"
+            )
+    return first
 
 
 def _cells(runs: Sequence[RunInfo]) -> dict[SettingConfig, dict[int, RunInfo]]:

@@ -146,11 +146,25 @@ def test_too_few_seeds_decide_nothing_however_clear_it_is(made) -> None:
     assert found["any gain"].p < 0.001
 
 
-def test_an_undecided_claim_says_what_would_decide_it(made) -> None:
-    """Seeds all alike and a contrast short of its bound: only more pairs help."""
-    found = judged(made.study(made.grid(0.80, 0.805, 0.83, 0.835)))
-    assert found["learning rate"].verdict == "UNDECIDED"
-    assert found["learning rate"].lacks == f"{found['learning rate'].tested.pairs_needed:.1f} times the test pairs"
+def test_an_undecided_claim_says_what_would_decide_it_beside_the_others(made) -> None:
+    """Seeds all alike and a contrast short of its bound: only more pairs help, and more than for the claim alone."""
+    found = judged(made.study(made.grid(0.80, 0.805, 0.83, 0.835)))["both"]
+    assert found.verdict == "UNDECIDED"
+    times, words = found.lacks.split(" ", 1)
+    assert words == "times the test pairs"
+    tested, holm = found.tested, found.p / found.tested.p
+    assert holm == pytest.approx(3)
+
+    def adjusted(pairs: float) -> float:
+        return holm * tested.spread.with_more(pairs=pairs).chance(abs(tested.estimate - tested.against))
+
+    assert adjusted(float(times)) <= 0.05 < adjusted(float(times) - 0.1)
+    assert float(times) > tested.pairs_needed
+
+
+def test_an_effect_at_its_bound_is_decided_by_no_number_of_seeds_or_pairs_alone(made) -> None:
+    found = judged(made.study(made.grid(0.80, 0.80, 0.80, 0.80), spread=0.002))["any gain"]
+    assert (found.verdict, found.lacks) == ("UNDECIDED", "more seeds and more pairs, both")
 
 
 def test_a_claim_about_a_setting_that_was_not_run_is_refused(made) -> None:

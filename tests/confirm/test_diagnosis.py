@@ -125,8 +125,10 @@ def test_runs_that_stopped_early_are_compared_as_far_as_all_went(made) -> None:
     def stopped(setting, seed):
         return rising(setting, 0)[: 4 if seed == 2 else 6]
 
-    found = under_training(made.study(made.grid(0.7, 0.7, 0.7, 0.7), curve=stopped), [0])
-    assert found.standing == "supported"
+    study = made.study(made.grid(0.7, 0.7, 0.7, 0.7), curve=stopped)
+    assert under_training(study, [0]).standing == "supported"
+    # Each run's own last epoch is its best: (4 + 4 * 6) / 5.
+    assert overfitting(study, [0]).figures[0] == "2e-05, 6 epochs: best epoch 5.6 of 4 to 6 on average"
 
 
 def test_drift_is_a_loss_elsewhere_and_none_at_home(made) -> None:

@@ -15,7 +15,7 @@ from promax.confirm import tables
 from promax.confirm.findings import find
 from promax.confirm.folder import KEPT, html, written_by_hand
 from promax.confirm.origin import Origin, commands
-from promax.confirm.pictures import pictures
+from promax.confirm.pictures import claims, pictures
 from promax.confirm.report import page
 from promax.figures import png
 from promax.tracking import DatasetRecord
@@ -193,12 +193,32 @@ def test_a_command_makes_all_runs_and_names_no_folder_of_the_machine(made) -> No
     ]
 
 
+def test_files_of_one_name_in_two_folders_are_told_apart(made) -> None:
+    words = ["data.test=/home/someone/ask/test.jsonl", "data.transfer=/home/someone/bugs/test.jsonl"]
+    (said,) = commands(words, made.study({made.after: 0.7}, seeds=[0, 1]))
+    assert said.startswith("promax train -m data.test=test/test.jsonl data.transfer=transfer/test.jsonl ")
+
+
 def test_settings_that_are_no_grid_take_several_commands(made) -> None:
     study = made.study({made.before: 0.7, made.rate: 0.7, made.after: 0.7}, seeds=[0, 1], config=Config())
     assert commands([], study) == [
         "promax train -m optim.lr=2e-05 optim.epochs=6 seed=0,1",
         "promax train -m optim.lr=5e-05 optim.epochs=6,12 seed=0,1",
     ]
+
+
+def test_a_gain_without_a_percentage_is_drawn_in_the_metrics_units(gained) -> None:
+    """As over an un-tuned encoder whose Spearman isn't clear of 0; alone in a rule, and beside others."""
+    (bare,) = (each for each in gained.judgements if each.claim.of == "baseline")
+    bare = dataclasses.replace(bare, relative=None)
+    for judgements in ([bare], [bare, *gained.judgements]):
+        figure = claims(dataclasses.replace(gained, judgements=judgements))
+        shown = {axes.get_xlabel(): [text.get_text() for text in axes.get_yticklabels()] for axes in figure.axes}
+        assert shown["effect, in Spearman on test"] == ["beats the baseline"]
+        axes = next(each for each in figure.axes if each.get_xlabel() == "effect, in Spearman on test")
+        assert [bare.measured.estimate] in [
+            line.get_xdata().tolist() for line in axes.lines if len(line.get_xdata()) == 1
+        ]
 
 
 def test_pictures_are_drawn_for_other_grids(made) -> None:

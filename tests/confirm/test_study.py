@@ -9,7 +9,7 @@ import pytest
 
 from promax.config import Config, ConfigError
 from promax.confirm.study import read
-from promax.tracking import BASELINE_KEY, runs_of
+from promax.tracking import BASELINE_KEY, Run, runs_of
 
 
 def test_a_study_is_read_as_it_was_logged(planted, made) -> None:
@@ -86,6 +86,23 @@ def test_runs_on_other_pairs_are_refused(planted, made) -> None:
         read(planted.store, "fix")
     assert str(refusal.value) == (
         f"study fix: {runs[0][:8]} and {other[:8]} have other test pairs; give one of them a study=NAME of its own"
+    )
+
+
+def test_runs_of_two_kinds_of_baseline_are_refused(planted, made) -> None:
+    """Made again it is the same one; on other libraries or another device it is not."""
+    planted.study({made.after: 0.83}, seeds=[0, 1])
+    cfg, baseline = _config(planted, made)
+    planted.run(cfg, made.after, 2, 0.83, planted.baseline(cfg, 0.78))
+    assert read(planted.store, "fix").baseline.run_id == baseline
+    other = planted.baseline(cfg, 0.78)
+    Run(planted.store, other).set_tags({BASELINE_KEY: "cd"})
+    planted.run(cfg, made.after, 3, 0.83, other)
+    with pytest.raises(ConfigError) as refusal:
+        read(planted.store, "fix")
+    assert str(refusal.value) == (
+        f"study fix: its runs are measured against two baselines, {baseline[:8]} and {other[:8]}, of other\n"
+        "libraries, devices or encoder files; a verdict needs runs of one kind: file others elsewhere"
     )
 
 
