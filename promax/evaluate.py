@@ -30,6 +30,17 @@ NO_DEV = "no dev side to choose its threshold on"
 BINARY = ("roc_auc", "pr_auc", "f1", "separability", "overlap")
 
 
+def point_metric_names(*, graded: bool) -> tuple[str, ...]:
+    """The metrics that scores and labels alone give, as after each epoch; fewer of labels that make no two classes."""
+    return ("spearman", "pearson") if graded else ("spearman", "pearson", "roc_auc", "pr_auc", "separability")
+
+
+def metric_names(cfg: EvalConfig, *, graded: bool) -> tuple[str, ...]:
+    """All metrics that an evaluation may have."""
+    ranks = () if graded else ("f1", "overlap", "mrr", *(f"recall_at_{k}" for k in cfg.recall_at))
+    return (*point_metric_names(graded=graded), "spearman_ceiling", *ranks)
+
+
 @dataclass(frozen=True)
 class Slice:
     """The metrics of one part of the pairs, with intervals: a phase, or a category (of either ticket)."""

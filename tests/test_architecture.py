@@ -67,7 +67,7 @@ ROOMS = {
         *("confirm", "reproduce", "promote", "search", "doctor"),
     },
     # hydra_plugins/promax_sweeper
-    "plugin": {"config", "data", "files", "process", "tracking", "trial"},
+    "plugin": {"config", "data", "evaluate", "files", "process", "tracking", "trial"},
 }
 
 # library -> the rooms that may import it.

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
@@ -90,6 +91,25 @@ def test_the_rule_of_the_fix_is_about_its_settings_and_published_claims() -> Non
     tiers = [tier.spearman for tier in (cfg.tiers.minimum, cfg.tiers.good, cfg.tiers.excellent, cfg.tiers.production)]
     assert [claim.at_least for claim in cfg.rule.claims if claim.of == "level"] == tiers
     assert "baseline" in {claim.of for claim in cfg.rule.claims}
+
+
+def test_the_recommended_recipe_is_the_one_that_its_rule_and_its_evidence_are_about() -> None:
+    cfg = composed("experiment=recommended")
+    assert cfg.rule is not None
+    assert (cfg.optim.lr, cfg.optim.epochs, cfg.optim.loss) == (2e-4, 3, "cosent")
+    assert (cfg.rule.after.lr, cfg.rule.after.epochs) == (cfg.optim.lr, cfg.optim.epochs)
+    for page in (CONF.parent / "experiments" / "recommended").glob("*/README.md"):
+        text = page.read_text(encoding="utf-8")
+        assert "cosent loss" in text and "LoRA r 16, alpha 32, dropout 0.1 on all linear" in text
+        assert "| settings | 0.0002, 3 epochs |" in text
+
+
+def test_the_surface_begins_with_the_settings_before_and_after_the_fix() -> None:
+    sweeper = yaml.safe_load((CONF / "experiment" / "lr_epochs.yaml").read_text(encoding="utf-8"))["hydra"]["sweeper"]
+    fixes = [composed(f"experiment={name}").optim for name in ("before_fix", "after_fix")]
+    # YAML 1.1 has 2e-5 for a text.
+    found = [(float(each["optim.lr"]), each["optim.epochs"]) for each in sweeper["enqueue"]]
+    assert found == [(each.lr, each.epochs) for each in fixes]
 
 
 def test_lora_as_the_original_project_had_it() -> None:

@@ -13,8 +13,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
+from hydra_plugins.promax_sweeper._options import Options
 from hydra_plugins.promax_sweeper._space import Space
-from promax.config import Config, build, flatten
+from promax.config import Config, ConfigError, build, flatten
 
 # What says where and how a study is carried out, not which: other machines may have it otherwise.
 _ELSEWHERE = re.compile(r"(study|device|tracking\..*|data\.(train|dev|test|adversarial|transfer|path))")
@@ -33,7 +34,8 @@ class Subject:
 
     `settings` is what is fixed, in dotted keys; `data` the fingerprints of its pairs, `notes` what to tell of them;
     `study` MLflow's experiment, None where the task is not one of promax's, which is then not recorded either. `paths`
-    are the keys that may name a file or folder.
+    are the keys that may name a file or folder. `measured` are the dev metrics that a run may have, `ranked` those of
+    them that it has after each epoch; both are empty where the task is another.
     """
 
     settings: Mapping[str, Any]
@@ -42,6 +44,23 @@ class Subject:
     tracking_uri: str | None
     notes: tuple[str, ...] = ()
     paths: frozenset[str] = frozenset()
+    measured: tuple[str, ...] = ()
+    ranked: tuple[str, ...] = ()
+
+    def check_objective(self, options: Options) -> None:
+        """Refuse an objective that no run of promax will have, before any is trained.
+
+        Raises:
+            ConfigError: no such metric; or one that isn't measured after an epoch, and the pruner asks for it then.
+        """
+        for name in options.objective if self.measured else ():
+            if name not in self.measured:
+                raise ConfigError(f"hydra.sweeper.objective={name}: not measured; there are {', '.join(self.measured)}")
+            if name not in self.ranked and options.pruner not in ("none", "wilcoxon"):
+                raise ConfigError(
+                    f"hydra.sweeper.objective={name}: not measured after an epoch, only {', '.join(self.ranked)} are; "
+                    "set hydra.sweeper.pruner=none"
+                )
 
     def from_anywhere(self, word: str) -> str:
         """`word` as it may be said in any folder: a relative path in it made absolute."""
@@ -77,7 +96,9 @@ def subject_of(context: HydraContext, config: DictConfig, space: Space) -> Subje
         plain = OmegaConf.to_container(first, resolve=False)
         return Subject(_flat("", plain), {}, None, None)
     configs = [build(each, Config) for each in composed]
+    from promax.data.pairs import positives
     from promax.data.splits import load
+    from promax.evaluate import metric_names, point_metric_names
 
     cfg, fingerprints = configs[0], dict[str, set[str]]()
     splits = load(cfg.data, training=True)
@@ -85,6 +106,8 @@ def subject_of(context: HydraContext, config: DictConfig, space: Space) -> Subje
     for pairs_of in {str(each.data): each.data for each in configs}.values():
         for side, pairs in (splits if pairs_of == cfg.data else load(pairs_of, training=True)).sides():
             fingerprints.setdefault(side, set()).add(pairs.fingerprint())
+    assert splits.dev is not None, "a run that trains is given both sides"
+    graded = positives(splits.dev.labels, cfg.data.positive_from) is None
     return Subject(
         settings={key: value for key, value in flatten(cfg).items() if not _ELSEWHERE.fullmatch(key)},
         data={side: " ".join(sorted(found)) for side, found in fingerprints.items()},
@@ -92,6 +115,8 @@ def subject_of(context: HydraContext, config: DictConfig, space: Space) -> Subje
         tracking_uri=cfg.tracking.uri,
         notes=tuple(splits.notes),
         paths=_PATHS[cfg.data.source] | {"data.adversarial", "model.path"},
+        measured=tuple(f"dev/{name}" for name in metric_names(cfg.eval, graded=graded)),
+        ranked=tuple(f"dev/{name}" for name in point_metric_names(graded=graded)),
     )
 
 

@@ -49,6 +49,7 @@ def sweep(
     check(options, space)
     _check_launcher(options, config)
     subject = subject_of(context, config, space)
+    subject.check_objective(options)
     points = [space.point(each) for each in options.enqueue]
     storage = Storage(options.storage, options.heartbeat)
     try:

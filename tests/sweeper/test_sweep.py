@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import shutil
 import sys
 from collections import Counter
@@ -11,8 +12,9 @@ from pathlib import Path
 import optuna
 import pytest
 import yaml
+from optuna import pruners, samplers
 
-from hydra_plugins.promax_sweeper._methods import make_sampler
+from hydra_plugins.promax_sweeper._methods import make_pruner, make_sampler
 from hydra_plugins.promax_sweeper._options import Options
 
 # Worker processes, kills and servers: `make fast` leaves these out.
@@ -57,6 +59,8 @@ def test_a_sweep_finds_the_best_and_links_every_trial_with_its_run(sweeps) -> No
         assert run.metrics["dev/spearman"] == trial.value
     assert f"best: trial {study.best_trial.number}, dev/spearman {study.best_value:.4f}" in out
     assert "trial 4 dev/spearman" in err and "5/5 done, best" in err
+    # Before the last has ended, how long the others will take.
+    assert re.search(r"[1-4]/5 done, best -?\d\.\d{4} \(trial \d\), \d\d:\d\d left", err)
 
 
 def test_the_same_seeds_search_the_same_points_whatever_interrupts(sweeps) -> None:
@@ -112,6 +116,75 @@ CHANGES = {
     "seeds": (("hydra.sweeper.seeds=[1,2]",), "objective seeds was absent, is [1, 2]"),
     "setting": (("optim.batch_size=8",), "setting optim.batch_size was 16, is 8"),
 }
+
+
+@pytest.mark.parametrize(
+    ("words", "refusal"),
+    {
+        ("objective=dev/spearmann",): "objective=dev/spearmann: not measured; there are dev/spearman, dev/pearson, ",
+        ("objective=dev/mrr",): "objective=dev/mrr: not measured after an epoch, only dev/spearman, dev/pearson, "
+        "dev/roc_auc, dev/pr_auc, dev/separability are; set hydra.sweeper.pruner=none",
+    }.items(),
+)
+def test_an_objective_that_no_run_has_is_refused_before_any(sweeps, words: tuple[str, ...], refusal: str) -> None:
+    code, _, err = sweeps.run(LR, name("typo"), total(1), *(f"hydra.sweeper.{word}" for word in words))
+    assert code == 2
+    assert err.splitlines()[-1].startswith(f"promax: hydra.sweeper.{refusal}")
+    assert not (sweeps.root / "mlruns" / "optuna.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("sampler", "kind"),
+    {
+        "tpe": samplers.TPESampler,
+        "gp": samplers.GPSampler,
+        "random": samplers.RandomSampler,
+        "qmc": samplers.QMCSampler,
+        "cmaes": samplers.CmaEsSampler,
+        "nsgaii": samplers.NSGAIISampler,
+    }.items(),
+)
+def test_a_sampler_is_optunas_of_that_name(sampler: str, kind: type) -> None:
+    assert type(make_sampler(Options(sampler=sampler), 0)) is kind
+
+
+@pytest.mark.parametrize(
+    ("pruner", "kind"),
+    {
+        "median": pruners.MedianPruner,
+        "percentile": pruners.PercentilePruner,
+        "asha": pruners.SuccessiveHalvingPruner,
+        "hyperband": pruners.HyperbandPruner,
+        "patient": pruners.PatientPruner,
+        "wilcoxon": pruners.WilcoxonPruner,
+        "none": pruners.NopPruner,
+    }.items(),
+)
+def test_a_pruner_is_optunas_of_that_name(pruner: str, kind: type) -> None:
+    assert type(make_pruner(Options(pruner=pruner, seeds=[0, 1, 2]))) is kind
+
+
+# The curve of one that falls behind after each epoch, and of those before it.
+BEHIND = [0.5, 0.4, 0.3, 0.2, 0.1, 0.05, 0.04, 0.03]
+AHEAD = [0.6, 0.65, 0.7, 0.72, 0.74, 0.75, 0.75, 0.75]
+
+
+@pytest.mark.parametrize(("pruner", "seen"), {"median": 1, "percentile": 1, "asha": 1, "patient": 4, "none": 8}.items())
+def test_a_pruner_ends_a_trial_that_falls_behind(pruner: str, seen: int) -> None:
+    """After how many epochs: patience is two more; hyperband's brackets are too many for so few trials."""
+    study = optuna.create_study(direction="maximize", pruner=make_pruner(Options(pruner=pruner)))
+    for _ in range(8):
+        good = study.ask()
+        for epoch, value in enumerate(AHEAD, 1):
+            good.report(value, epoch)
+            good.should_prune()  # asked of each, as in a sweep: asha notes there who has come how far
+        study.tell(good, AHEAD[-1])
+    trial = study.ask()
+    for epoch, value in enumerate(BEHIND, 1):
+        trial.report(value, epoch)
+        if trial.should_prune():
+            break
+    assert epoch == seen
 
 
 def test_another_search_under_the_same_name_is_refused_with_what_changed(sweeps) -> None:

@@ -1,0 +1,53 @@
+"""The studies that are recorded in this checkout: what a reader restores is judged as their pages say."""
+
+from __future__ import annotations
+
+import csv
+import re
+from pathlib import Path
+
+import pytest
+
+from promax.cli import main
+
+EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
+RECORDS = sorted(
+    path.parent for folder in ("confirm_fix", "recommended") for path in EXPERIMENTS.glob(f"{folder}/*/study.zip")
+)
+
+# A study of twenty runs is restored and judged in some seconds.
+pytestmark = pytest.mark.slow
+
+
+def promax(*words: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(list(words))
+    assert ended.value.code == 0
+
+
+def cells(file: Path) -> list[list[str]]:
+    with file.open(encoding="utf-8", newline="") as opened:
+        return list(csv.reader(opened))
+
+
+def test_there_are_records() -> None:
+    assert {folder.name for folder in RECORDS} >= {"embedded_phased", "mixed", "phase1"}
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=lambda folder: f"{folder.parent.name}-{folder.name}")
+def test_a_recorded_study_gives_the_claims_of_its_page(record: Path, project: Path, tmp_path: Path) -> None:
+    """To 1e-9: the last digits are the processor's. The page's own numbers are those of its tables."""
+    promax("restore", str(record / "study.zip"))
+    (study,) = re.findall(r"^promax confirm (\S+)$", (record / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    promax("confirm", study, "--out", str(tmp_path / "out"))
+    for name in ("claims.csv", "effects.csv", "results.csv"):
+        found, recorded = cells(tmp_path / "out" / name), cells(record / name)
+        assert len(found) == len(recorded) and found[0] == recorded[0]
+        for one, other in zip(found, recorded, strict=True):
+            for value, expected in zip(one, other, strict=True):
+                try:
+                    number = float(expected)
+                except ValueError:
+                    assert value == expected
+                else:
+                    assert float(value) == pytest.approx(number, rel=1e-9, abs=1e-12)
