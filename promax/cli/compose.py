@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -11,6 +13,12 @@ from typing import Any, TypeVar
 from promax.config import ConfigError, build, conf_dir, is_known, refuse_code, unknown_key
 
 T = TypeVar("T")
+
+_LAUNCHERS = (
+    "hydra._internal.core_plugins.basic_launcher",
+    "hydra_plugins.hydra_joblib_launcher._core",
+    "hydra_plugins.hydra_submitit_launcher.submitit_launcher",
+)
 
 
 def composed(name: str, schema: type[T], overrides: Sequence[str]) -> T:
@@ -33,22 +41,11 @@ def composed(name: str, schema: type[T], overrides: Sequence[str]) -> T:
 
 @contextmanager
 def only_settings() -> Iterator[None]:
-    """Within the block, Hydra refuses a composed config that names code before it looks at it; see `refuse_code`.
-
-    And the config that its own sweeper writes into a multirun's folder has no passwords in it.
-    """
+    """Within the block, Hydra refuses a composed config that names code before it looks at it; see `refuse_code`."""
     from hydra._internal.config_loader_impl import ConfigLoaderImpl
-    from hydra._internal.core_plugins import basic_sweeper
     from omegaconf import OmegaConf
 
     load = ConfigLoaderImpl.load_configuration
-
-    class Masked(OmegaConf):
-        @staticmethod
-        def save(config: Any, f: Any, resolve: bool = False) -> None:
-            from promax.tracking import mask
-
-            Path(f).write_text(mask(OmegaConf.to_yaml(config, resolve=resolve)), encoding="utf-8")
 
     def checked(
         self: ConfigLoaderImpl, config_name: str | None, overrides: list[str], *given: Any, **named: Any
@@ -58,12 +55,48 @@ def only_settings() -> Iterator[None]:
         return found
 
     ConfigLoaderImpl.load_configuration = checked  # type: ignore[method-assign]
-    basic_sweeper.OmegaConf = Masked  # type: ignore[attr-defined]
     try:
         yield
     finally:
         ConfigLoaderImpl.load_configuration = load  # type: ignore[method-assign]
+
+
+@contextmanager
+def without_passwords() -> Iterator[None]:
+    """Within the block, no password is in what Hydra's sweeper writes of a multirun and launchers say of its jobs."""
+    from hydra.core.plugins import Plugins
+    from omegaconf import OmegaConf
+
+    # It executes the plugins' modules, which undoes what was changed in them before.
+    Plugins.instance()
+    from hydra._internal.core_plugins import basic_sweeper
+
+    class Masked(OmegaConf):
+        @staticmethod
+        def save(config: Any, f: Any, resolve: bool = False) -> None:
+            Path(f).write_text(_masked(OmegaConf.to_yaml(config, resolve=resolve)), encoding="utf-8")
+
+    def mask_record(record: logging.LogRecord) -> bool:
+        record.msg, record.args = _masked(record.getMessage()), ()
+        return True
+
+    launchers = [logging.getLogger(name) for name in _LAUNCHERS]
+    basic_sweeper.OmegaConf = Masked  # type: ignore[attr-defined]
+    for each in launchers:
+        each.addFilter(mask_record)
+    try:
+        yield
+    finally:
         basic_sweeper.OmegaConf = OmegaConf  # type: ignore[attr-defined]
+        for each in launchers:
+            each.removeFilter(mask_record)
+
+
+def _masked(text: str) -> str:
+    from promax.tracking import mask
+
+    # Launchers show overrides with the escapes of Hydra's grammar.
+    return mask(re.sub(r"\\([:=@])", r"\1", text))
 
 
 def register(schema: type[Any]) -> None:

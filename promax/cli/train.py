@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from promax.cli.compose import explained, only_settings, register
+from promax.cli.compose import explained, only_settings, register, without_passwords
 from promax.config import Config, ConfigError, DataConfig, build, conf_dir, project_root
 from promax.files import regular
 from promax.trial import SweepError, current
@@ -48,7 +48,7 @@ def train(overrides: list[str]) -> int:
     # Hydra then raises what went wrong in composing instead of printing a page about it.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
-        with only_settings():
+        with only_settings(), without_passwords():
             hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(_train_one)()
     except _Refused as refused:
         raise refused.cause from None
