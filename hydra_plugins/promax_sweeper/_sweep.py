@@ -140,7 +140,8 @@ def _wait_for_others(study: Study) -> None:
     while True:
         study.requeue_lost()
         standing = study.standing()
-        if standing.running == 0 or not standing.all_taken or standing.gave_up:
+        # Of more than this command asks for, others may run without end.
+        if standing.running == 0 or standing.done or not standing.all_taken or standing.gave_up:
             return
         if not told:
             print(f"waiting for {standing.running} trials of other workers", file=sys.stderr)

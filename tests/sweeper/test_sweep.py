@@ -16,6 +16,7 @@ from optuna import pruners, samplers
 
 from hydra_plugins.promax_sweeper._methods import make_pruner, make_sampler
 from hydra_plugins.promax_sweeper._options import Options
+from promax.process import this_process
 
 # Worker processes, kills and servers: `make fast` leaves these out.
 pytestmark = pytest.mark.slow
@@ -185,6 +186,17 @@ def test_a_pruner_ends_a_trial_that_falls_behind(pruner: str, seen: int) -> None
         if trial.should_prune():
             break
     assert epoch == seen
+
+
+def test_a_command_with_its_total_does_not_wait_for_anothers_larger_one(sweeps) -> None:
+    """The other's trial runs in this very process, so that it never looks dead."""
+    words = (LR, name("shared"), "hydra.sweeper.pruner=none")
+    assert sweeps.run(*words, total(2))[0] == 0
+    running = sweeps.study("shared").ask({"optim.lr": optuna.distributions.FloatDistribution(1e-5, 1e-2, log=True)})
+    running.set_user_attr("worker", this_process())
+    code, _, err = sweeps.run(*words, total(2))
+    assert (code, "waiting for" in err) == (0, False), err
+    assert states(sweeps.study("shared")) == {"COMPLETE": 2, "RUNNING": 1}
 
 
 def test_another_search_under_the_same_name_is_refused_with_what_changed(sweeps) -> None:
