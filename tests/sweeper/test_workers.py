@@ -122,6 +122,25 @@ def test_workers_of_the_joblib_launcher_share_a_study_and_the_cores(sweeps) -> N
     assert threads == {str(max(1, (os.cpu_count() or 1) // 2))}
 
 
+def test_no_worker_waits_for_the_slowest_trial(sweeps) -> None:
+    """Four workers on the embedded study and record; one trial takes until all others have ended, which three run."""
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    words = (LR, "hydra.sweeper.study_name=slow", "hydra.sweeper.n_trials=40", NO_PRUNING)
+        LR,
+        "hydra.sweeper.study_name=slow",
+        "hydra.sweeper.n_trials=40",
+        NO_PRUNING,
+        "hydra.sweeper.sampler=random",
+    )
+    process = sweeps.start(*words, "hydra/launcher=joblib", "hydra.sweeper.workers=4", TRIVIAL_WAIT="0:39")
+    _, err = process.communicate(timeout=500)
+    assert process.returncode == 0, err
+    study = sweeps.study("slow")
+    check_one_finished_run_each(study, sweeps.runs(), trials=40)
+    slow = study.trials[0].user_attrs["worker"]
+    assert [trial.number for trial in study.trials if trial.user_attrs["worker"] == slow] == [0]
+
+
 def test_new_workers_go_on_where_one_of_the_launchers_was_killed(sweeps) -> None:
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
     words = (LR, "hydra.sweeper.study_name=joblib", "hydra.sweeper.n_trials=6", NO_PRUNING)

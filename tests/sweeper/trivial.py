@@ -6,7 +6,7 @@
 The objective is -(log10(lr) + 4)^2, at most 0 and there at lr=1e-4. Environment, a,b being numbers of trials:
 TRIVIAL_FAIL=a,b lets them fail, TRIVIAL_MEMORY=a,b run out of memory, TRIVIAL_NAN=a,b have no value, TRIVIAL_DIE=a,b
 kill the process once their run is finished; TRIVIAL_SLEEP=seconds lets each trial take so long, TRIVIAL_VALUE=x makes
-each worth x.
+each worth x; TRIVIAL_WAIT=a:n lets trial a take until n others have ended.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import sys
 import time
 from typing import Any
 
+import optuna
 import psutil
 import torch
 
@@ -48,6 +49,9 @@ def run(composed: Any) -> dict[str, float]:
         trial.opened(record.run_id)
         record.set_tags({"threads": os.environ.get("OMP_NUM_THREADS", "unset")})
         time.sleep(float(os.environ.get("TRIVIAL_SLEEP", "0")))
+        slow, _, others = os.environ.get("TRIVIAL_WAIT", ":").partition(":")
+        if number == slow:
+            wait_for_others(trial.trial.study, int(others))  # type: ignore[attr-defined]
         if number in numbers("TRIVIAL_FAIL"):
             raise ValueError("a text that must not be recorded")
         if number in numbers("TRIVIAL_MEMORY"):
@@ -64,6 +68,13 @@ def run(composed: Any) -> dict[str, float]:
     if number in numbers("TRIVIAL_DIE"):
         os.kill(os.getpid(), signal.SIGKILL)
     return {"dev/spearman": math.nan if number in numbers("TRIVIAL_NAN") else value, "dev/roc_auc": -value}
+
+
+def wait_for_others(study: optuna.Study, count: int) -> None:
+    until = time.monotonic() + 240
+    while sum(each.state.is_finished() for each in study.get_trials(deepcopy=False)) < count:
+        assert time.monotonic() < until, "the others do not end"
+        time.sleep(0.2)
 
 
 def begin_and_kill(times: int, seed: int, arguments: list[str]) -> None:
