@@ -125,7 +125,7 @@ def test_workers_of_the_joblib_launcher_share_a_study_and_the_cores(sweeps) -> N
 def test_no_worker_waits_for_the_slowest_trial(sweeps) -> None:
     """Four workers on the embedded study and record; one trial takes until all others have ended, which three run."""
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
-    words = (LR, "hydra.sweeper.study_name=slow", "hydra.sweeper.n_trials=40", NO_PRUNING)
+    words = (
         LR,
         "hydra.sweeper.study_name=slow",
         "hydra.sweeper.n_trials=40",
