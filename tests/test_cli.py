@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -74,10 +74,12 @@ def test_a_refusal_takes_under_two_seconds_and_imports_no_torch(project: Path) -
         "except SystemExit as ended:\n"
         "    print(ended.code, 'torch' in sys.modules, 'mlflow' in sys.modules)\n"
     )
-    started = time.perf_counter()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert done.stdout.strip() == "2 False False"
-    assert time.perf_counter() - started < 2.0
+    # Of the processor: on the clock it takes longer where other programs have it too.
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 2.0
 
 
 def test_the_composed_config_can_be_printed(project: Path, outcome: Callable[..., tuple[int, str, str]]) -> None:
