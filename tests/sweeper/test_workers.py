@@ -181,15 +181,16 @@ def test_a_cancelled_jobs_trial_is_given_back_and_run_again_by_the_others(sweeps
     assert "trial 0 failed: stopped" in err
 
 
-def test_ctrl_c_reaches_workers_that_no_signal_reaches(sweeps) -> None:
-    """The signal is for the command alone, as if its workers were on other machines."""
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["ctrl-c", "sigterm"])
+def test_a_signal_to_the_command_reaches_workers_that_none_reaches(sweeps, number: int, status: int) -> None:
+    """It is for the command alone, as if its workers were on other machines."""
     words = (LR, "hydra.sweeper.study_name=afar", "hydra.sweeper.n_trials=4", NO_PRUNING, "hydra.sweeper.heartbeat=1")
     process = sweeps.start(*words, *SUBMITIT, TRIVIAL_SLEEP="60")
     wait_for_a_running_trial(sweeps, "afar", 1)
     workers = [pid_of(trial) for trial in sweeps.study("afar").trials]
-    os.kill(process.pid, signal.SIGINT)
+    os.kill(process.pid, number)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err
+    assert process.returncode == status, err
     assert "workers still at it: 2; they end within 1 s\n0 of 4 trials are done" in err
     psutil.wait_procs([psutil.Process(pid) for pid in workers if psutil.pid_exists(pid)], timeout=30)
     assert [pid for pid in workers if psutil.pid_exists(pid)] == []
@@ -197,21 +198,6 @@ def test_ctrl_c_reaches_workers_that_no_signal_reaches(sweeps) -> None:
     # Another command's workers are not asked.
     assert sweeps.run(*words)[0] == 0
     check_one_finished_run_each(sweeps.study("afar"), sweeps.runs(), trials=4)
-
-
-def test_sigterm_to_the_command_is_as_ctrl_c(sweeps) -> None:
-    """As `timeout` or a shutting machine send it; its workers, in jobs of their own, hear nothing of it."""
-    words = (LR, "hydra.sweeper.study_name=told", "hydra.sweeper.n_trials=4", NO_PRUNING, "hydra.sweeper.heartbeat=1")
-    process = sweeps.start(*words, *SUBMITIT, TRIVIAL_SLEEP="60")
-    wait_for_a_running_trial(sweeps, "told", 1)
-    workers = [pid_of(trial) for trial in sweeps.study("told").trials]
-    os.kill(process.pid, signal.SIGTERM)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 143, err
-    assert "0 of 4 trials are done, what was running will be run again; go on with:" in err
-    psutil.wait_procs([psutil.Process(pid) for pid in workers if psutil.pid_exists(pid)], timeout=30)
-    assert [pid for pid in workers if psutil.pid_exists(pid)] == []
-    assert {run.status for run in sweeps.runs()} == {"KILLED"}
 
 
 def test_slurms_jobs_on_the_embedded_storage_are_warned_of(sweeps) -> None:
