@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import csv
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-from promax.cli import main
 
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 RECORDS = sorted(
@@ -17,12 +16,6 @@ RECORDS = sorted(
 
 # A study of twenty runs is restored and judged in some seconds.
 pytestmark = pytest.mark.slow
-
-
-def promax(*words: str) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main(list(words))
-    assert ended.value.code == 0
 
 
 def cells(file: Path) -> list[list[str]]:
@@ -35,11 +28,15 @@ def test_there_are_records() -> None:
 
 
 @pytest.mark.parametrize("record", RECORDS, ids=lambda folder: f"{folder.parent.name}-{folder.name}")
-def test_a_recorded_study_gives_the_claims_of_its_page(record: Path, project: Path, tmp_path: Path) -> None:
+def test_a_recorded_study_gives_the_claims_of_its_page(
+    record: Path, project: Path, tmp_path: Path, outcome: Callable[..., tuple[int, str, str]]
+) -> None:
     """To 1e-9: the last digits are the processor's. The page's own numbers are those of its tables."""
-    promax("restore", str(record / "study.zip"))
+    code, _, err = outcome("restore", str(record / "study.zip"))
+    assert code == 0, err
     (study,) = re.findall(r"^promax confirm (\S+)$", (record / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
-    promax("confirm", study, "--out", str(tmp_path / "out"))
+    code, _, err = outcome("confirm", study, "--out", str(tmp_path / "out"))
+    assert code == 0, err
     for name in ("claims.csv", "effects.csv", "results.csv"):
         found, recorded = cells(tmp_path / "out" / name), cells(record / name)
         assert len(found) == len(recorded) and found[0] == recorded[0]

@@ -211,18 +211,23 @@ def test_slurms_jobs_on_the_embedded_storage_are_warned_of(sweeps) -> None:
     assert "warning" not in sweeps.run(*words, f"hydra.sweeper.storage={sweeps.storage}")[2]
 
 
-def test_a_trial_that_its_jobs_time_limit_ends_is_no_failure(sweeps) -> None:
-    """submitit's handler of that signal raises in the middle of the run."""
+def time_is_over(sweeps, times: int) -> None:
+    """So many of the first runs are ended as by submitit's handler, whose job's time is over."""
     train = sys.modules["promax.cli.train"]
     run, calls = train._train_one, []
 
-    def ends_once(composed: object) -> dict[str, float]:
+    def ends(composed: object) -> dict[str, float]:
         calls.append(composed)
-        if len(calls) == 1:
+        if len(calls) <= times:
             raise UncompletedJobError("Job not requeued because: timed-out too many times.")
         return run(composed)
 
-    sweeps.patch.setattr(train, "_train_one", ends_once)
+    sweeps.patch.setattr(train, "_train_one", ends)
+
+
+def test_a_trial_that_its_jobs_time_limit_ends_is_no_failure(sweeps) -> None:
+    """submitit's handler of that signal raises in the middle of the run."""
+    time_is_over(sweeps, times=1)
     words = (LR, "hydra.sweeper.study_name=late", "hydra.sweeper.n_trials=2", "hydra.sweeper.max_retries=0")
     code, _, err = sweeps.run(*words, NO_PRUNING)
     assert code == 0, err
@@ -232,16 +237,7 @@ def test_a_trial_that_its_jobs_time_limit_ends_is_no_failure(sweeps) -> None:
 
 def test_a_setting_that_no_job_is_long_enough_for_fails_in_the_end(sweeps) -> None:
     """Whatever time the jobs have, they are not asked for ever."""
-    train = sys.modules["promax.cli.train"]
-    run, calls = train._train_one, []
-
-    def ends_thrice(composed: object) -> dict[str, float]:
-        calls.append(composed)
-        if len(calls) <= 3:
-            raise UncompletedJobError("Job not requeued because: timed-out too many times.")
-        return run(composed)
-
-    sweeps.patch.setattr(train, "_train_one", ends_thrice)
+    time_is_over(sweeps, times=3)
     words = (LR, "hydra.sweeper.study_name=long", "hydra.sweeper.n_trials=2", "hydra.sweeper.max_failure_rate=0.5")
     code, _, err = sweeps.run(*words, NO_PRUNING)
     assert code == 0, err
