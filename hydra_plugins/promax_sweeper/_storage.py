@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import optuna
 from filelock import FileLock
 from optuna.exceptions import ExperimentalWarning
 from optuna.storages import RDBStorage
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, event, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from promax.config import ConfigError, project_root
@@ -59,6 +60,8 @@ class Storage:
             if self._file is not None:
                 _create(self._file)
             self._locks = create_engine(self.uri, pool_pre_ping=True)
+            if self._file is None:
+                event.listen(self._locks, "connect", _set_up)
             # Optuna looks for its tables and then creates them: two that do so at once get in each other's way.
             with self.turn():
                 self.rdb = self._open()
@@ -94,8 +97,6 @@ class Storage:
                 yield
             return
         with self._locks.connect() as connection:
-            for setting in _PG_SETTINGS:
-                connection.execute(text(f"SET {setting}"))
             connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": PG_LOCK})
             try:
                 yield
@@ -143,6 +144,15 @@ class Heartbeat:
             if stop or self._over.wait(self._interval):
                 self._rdb.remove_session()
                 return
+
+
+def _set_up(connection: Any, _record: object) -> None:
+    """Once for a connection and not for each turn."""
+    with connection.cursor() as cursor:
+        for setting in _PG_SETTINGS:
+            cursor.execute(f"SET {setting}")
+    # What is set in a transaction that is rolled back, as a turn's is, is set no more.
+    connection.commit()
 
 
 def _create(file: Path) -> None:

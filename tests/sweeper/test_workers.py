@@ -15,8 +15,10 @@ import optuna
 import psutil
 import pytest
 from optuna.exceptions import StorageInternalError
+from sqlalchemy import text
 from submitit.core.utils import UncompletedJobError
 
+from hydra_plugins.promax_sweeper._storage import Storage
 from hydra_plugins.promax_sweeper._study import Study
 from promax.tracking import Run, open_store
 from promax.tracking.query import RunInfo
@@ -399,6 +401,13 @@ def test_postgresql_is_shared_by_workers_of_several_commands(sweeps) -> None:
         ended = [(process, process.communicate(timeout=400)) for process in commands]
         assert [process.returncode for process, _ in ended] == [0, 0], [said for _, said in ended]
         study = sweeps.study("pg", uri.replace("postgresql://", "postgresql+psycopg://"))
+        storage = Storage(uri, heartbeat=60)
+        with storage.turn():
+            pass
+        # The connection of a turn, after its end.
+        with storage._locks.connect() as connection:
+            assert connection.execute(text("SHOW lock_timeout")).scalar() == "10min"
+        storage.close()
         check_one_finished_run_each(study, sweeps.runs(), trials=16)
         assert len(study.trials) == 16
         assert len({trial.user_attrs["worker"] for trial in study.trials}) > 2
