@@ -29,6 +29,9 @@ from promax.config import Config, build, flatten
 from promax.tracking import open_store, start_run
 from promax.trial import current
 
+# Where each trial says that its run is open, if anyone asks.
+BEGUN: int | None = None
+
 
 def objective(lr: float) -> float:
     return -((math.log10(lr) + 4) ** 2)
@@ -47,6 +50,8 @@ def run(composed: Any) -> dict[str, float]:
         open_store(cfg.tracking.uri), cfg.study, "trivial", flatten(cfg), trial.tags, trial.parent
     ) as record:
         trial.opened(record.run_id)
+        if BEGUN is not None:
+            os.write(BEGUN, b".")
         record.set_tags({"threads": os.environ.get("OMP_NUM_THREADS", "unset")})
         time.sleep(float(os.environ.get("TRIVIAL_SLEEP", "0")))
         slow, _, others = os.environ.get("TRIVIAL_WAIT", ":").partition(":")
@@ -84,19 +89,36 @@ def begin_and_kill(times: int, seed: int, arguments: list[str]) -> None:
     import hydra_plugins.promax_sweeper._sweep  # noqa: F401
 
     moments = random.Random(seed)
+    first = _seconds_to_the_first_run(arguments)
     ended = 0
-    for _ in range(times):
+    for _ in range(times - 1):
         pid = os.fork()
         if pid == 0:
             promax.cli.main(arguments)
         # Seconds that it computes, not seconds on the clock: how far it gets must not depend on what else runs.
-        moment = moments.uniform(0.4, 1.6)
+        moment = first * moments.uniform(0.3, 1.8)
         while _computed(pid) < moment:
             time.sleep(0.002)
         os.kill(pid, signal.SIGKILL)
         ended += os.WIFEXITED(os.waitpid(pid, 0)[1])
     print(f"ended before they were killed: {ended}")
     promax.cli.main(arguments)
+
+
+def _seconds_to_the_first_run(arguments: list[str]) -> float:
+    """What this processor computes until a run is open, by a beginning that is killed there."""
+    global BEGUN
+    asked, BEGUN = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        promax.cli.main(arguments)
+    os.close(BEGUN)
+    BEGUN = None
+    assert os.read(asked, 1), "it ended before it opened a run"
+    seconds = _computed(pid)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    return seconds
 
 
 def _computed(pid: int) -> float:
