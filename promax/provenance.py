@@ -46,7 +46,8 @@ PACKAGE = ("promax/*.py", "promax/*.yaml")
 # What libraries read from the environment that changes how, and with which rounding, they compute.
 NUMERIC = (
     *("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_CBWR", "ONEDNN_MAX_CPU_ISA"),
-    *("ATEN_CPU_CAPABILITY", "CUBLAS_WORKSPACE_CONFIG", "NVIDIA_TF32_OVERRIDE", "CUDA_VISIBLE_DEVICES"),
+    *("ATEN_CPU_CAPABILITY", "OPENBLAS_CORETYPE", "NPY_DISABLE_CPU_FEATURES"),
+    *("CUBLAS_WORKSPACE_CONFIG", "NVIDIA_TF32_OVERRIDE", "CUDA_VISIBLE_DEVICES"),
 )
 # The processor's abilities that libraries choose their kernels by.
 FEATURES = ("avx2", "avx512f", "avx512_bf16", "avx512_fp16", "amx_bf16", "asimd", "sve", "bf16")
@@ -127,7 +128,7 @@ def collect(root: Path | None, device: str) -> Provenance:
         device=device,
         device_name=_device_name(device),
         cpu=_cpu(),
-        cpu_features=_cpu_features(),
+        cpu_features=cpu_features(),
         threads=_threads(),
         environment=" ".join(f"{name}={os.environ[name]}" for name in NUMERIC if os.environ.get(name)),
     )
@@ -212,7 +213,8 @@ def _cpu() -> str:
     return _cpuinfo("model name") or platform.processor() or platform.machine()
 
 
-def _cpu_features() -> str:
+def cpu_features() -> str:
+    """What of `FEATURES` this processor has, with spaces between."""
     # x86 and ARM have a name each for the line.
     had = f"{_cpuinfo('flags')} {_cpuinfo('Features')}".split()
     return " ".join(name for name in FEATURES if name in had)

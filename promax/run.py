@@ -20,7 +20,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 
-from promax import description, encoder, export, journal, packed, weights
+from promax import description, encoder, export, journal, packed, portable, weights
 from promax.adversarial import diagnose
 from promax.audit.training import log_audit
 from promax.config import Config, ConfigError, checkout, flatten, project_root
@@ -127,6 +127,7 @@ def run(cfg: Config, splits: Splits, overrides: Sequence[str] = (), trial: Trial
 
 def _run(cfg: Config, splits: Splits, overrides: Sequence[str], trial: Trial | None, clock: _Clock) -> RunResult:
     device = encoder.resolve_device(cfg.device)
+    portable.check(cfg, device)
     if trial is None:
         provenance, store = collect(checkout(), device), open_store(cfg.tracking.uri)
     else:
@@ -215,7 +216,7 @@ def _baseline_key(setting: _Setting) -> str:
         "transfer": splits.transfer.fingerprint() if splits.transfer is not None else None,
         "positive_from": cfg.data.positive_from,
         "eval": dataclasses.asdict(cfg.eval),
-        "device": setting.device.partition(":")[0],
+        "device": "portable" if cfg.precision == "portable" else setting.device.partition(":")[0],
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
@@ -284,7 +285,7 @@ def _tags(setting: _Setting, model: SentenceTransformer, baseline: RunInfo | Non
     key = _baseline_key(setting) if baseline is None else None
     tags = journal.tags(cfg, setting.splits, setting.provenance, key, baseline) | dict(trial.tags if trial else {})
     if cfg.optim.epochs > 0:
-        tags["promax.precision"] = packed.name_of(packed.resolve(cfg.precision, model.device))
+        tags["promax.precision"] = packed.came_to(cfg.precision, model.device)
     return tags
 
 

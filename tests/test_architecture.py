@@ -26,6 +26,7 @@ ROOMS = {
     "tiers": {"config"},
     "weights": {"config"},
     "provenance": {"config"},
+    "portable": {"config", "provenance"},
     "data": {"config", "files"},
     "packed": set(),
     "base": {"config", "weights"},
@@ -49,7 +50,7 @@ ROOMS = {
     },
     "run": {
         *("config", "data", "weights", "encoder", "export", "train", "evaluate", "adversarial", "audit"),
-        *("provenance", "journal", "description", "tracking", "trial", "packed"),
+        *("provenance", "portable", "journal", "description", "tracking", "trial", "packed"),
     },
     "vectors": {"config", "weights", "encoder"},
     "audit": {
@@ -64,7 +65,7 @@ ROOMS = {
     "doctor": {"config", "paths", "weights", "encoder", "packed", "provenance", "tracking", "plugin"},
     "cli": {
         *("config", "paths", "files", "data", "run", "compare", "tracking", "trial", "build", "vectors", "audit"),
-        *("confirm", "reproduce", "promote", "search", "doctor"),
+        *("confirm", "reproduce", "promote", "search", "doctor", "portable"),
     },
     # hydra_plugins/promax_sweeper
     "plugin": {"config", "data", "evaluate", "files", "process", "tracking", "trial"},

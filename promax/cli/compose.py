@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -40,18 +40,24 @@ def composed(name: str, schema: type[T], overrides: Sequence[str]) -> T:
 
 
 @contextmanager
-def only_settings() -> Iterator[None]:
-    """Within the block, Hydra refuses a composed config that names code before it looks at it; see `refuse_code`."""
+def only_settings(first: Callable[[Any], None]) -> Iterator[None]:
+    """Within the block, Hydra refuses a composed config that names code before it looks at it; see `refuse_code`.
+
+    The first config that is composed is shown to `first`, before anything is done about it.
+    """
     from hydra._internal.config_loader_impl import ConfigLoaderImpl
     from omegaconf import OmegaConf
 
     load = ConfigLoaderImpl.load_configuration
+    shown: list[Callable[[Any], None]] = [first]
 
     def checked(
         self: ConfigLoaderImpl, config_name: str | None, overrides: list[str], *given: Any, **named: Any
     ) -> Any:
         found = load(self, config_name, overrides, *given, **named)
         refuse_code(OmegaConf.to_container(found.hydra, resolve=False), overrides)  # type: ignore[arg-type]
+        if shown:
+            shown.pop()(found)
         return found
 
     ConfigLoaderImpl.load_configuration = checked  # type: ignore[method-assign]

@@ -48,7 +48,7 @@ def train(overrides: list[str]) -> int:
     # Hydra then raises what went wrong in composing instead of printing a page about it.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
-        with only_settings(), without_passwords():
+        with only_settings(_begin_anew), without_passwords():
             hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(_train_one)()
     except _Refused as refused:
         raise refused.cause from None
@@ -65,6 +65,14 @@ def train(overrides: list[str]) -> int:
             raise
         raise explained(error, Config, overrides) from error
     return 0
+
+
+def _begin_anew(composed: DictConfig) -> None:
+    """What a portable run needs of its environment is read when libraries are loaded, and some are by now."""
+    if composed.get("precision") == "portable":
+        from promax import portable
+
+        portable.begin_anew()
 
 
 def _read(word: str) -> list[str]:

@@ -12,7 +12,18 @@ from promax.packed.encode import encode
 from promax.packed.forward import Packed
 from promax.packed.layout import send
 from promax.packed.noise import Noise
-from promax.packed.precision import name_of, resolve, speed_up
+from promax.packed.precision import came_to, name_of, resolve, speed_up
 from promax.packed.recording import Recorded
 
-__all__ = ["Noise", "Packed", "Recorded", "encode", "name_of", "reasons_against", "resolve", "send", "speed_up"]
+__all__ = [
+    "Noise",
+    "Packed",
+    "Recorded",
+    "came_to",
+    "encode",
+    "name_of",
+    "reasons_against",
+    "resolve",
+    "send",
+    "speed_up",
+]

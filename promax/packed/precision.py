@@ -16,7 +16,7 @@ def resolve(precision: str, device: torch.device) -> torch.dtype:
     """The dtype for `precision`; `auto` is bfloat16 where its products are at least 1.5 times as fast, else float32."""
     if precision == "auto":
         return torch.bfloat16 if speed_up(device.type) >= _WORTH_IT else torch.float32
-    return {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
+    return {"fp32": torch.float32, "portable": torch.float32, "bf16": torch.bfloat16}[precision]
 
 
 def name_of(dtype: torch.dtype) -> str:
@@ -26,6 +26,11 @@ def name_of(dtype: torch.dtype) -> str:
     'bf16'
     """
     return {torch.float32: "fp32", torch.bfloat16: "bf16"}[dtype]
+
+
+def came_to(precision: str, device: torch.device) -> str:
+    """What a record says of a run for which `precision` was asked: the same again gives the same numbers."""
+    return precision if precision == "portable" else name_of(resolve(precision, device))
 
 
 @lru_cache
