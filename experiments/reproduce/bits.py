@@ -1,0 +1,43 @@
+"""Hashes of what the packed engine is made of, computed here: equal where two processors compute the same bits.
+
+    env MKL_CBWR=COMPATIBLE ATEN_CPU_CAPABILITY=avx2 ... python experiments/reproduce/bits.py
+
+One line for each shape of a product: the product, GELU, softmax, layer normalisation, a batched product, exponentials
+and powers, a sum, unit vectors. See README.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+# Rows, width, columns: a full batch, two ragged ones and a few texts alone, in the layers of a small encoder.
+SHAPES = ((256, 384, 384), (57, 384, 1536), (33, 1536, 384), (7, 384, 384))
+
+
+def results(rows: int, width: int, columns: int, draw: torch.Generator) -> list[Tensor]:
+    texts = torch.randn(rows, width, generator=draw)
+    weights, bias = torch.randn(columns, width, generator=draw), torch.randn(columns, generator=draw)
+    product = functional.linear(texts, weights, bias)
+    active = functional.gelu(product)
+    normal = functional.layer_norm(active, (columns,))
+    batched = torch.bmm(texts[None], weights[None].transpose(1, 2))
+    powers = normal.exp().log1p().tanh().pow(1.3).nan_to_num()
+    return [
+        *(product, active, active.softmax(-1), normal, batched),
+        *(powers, active.sum(-1), functional.normalize(product)),
+    ]
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    draw = torch.Generator().manual_seed(0)
+    for shape in SHAPES:
+        print(*(hashlib.sha256(each.numpy().tobytes()).hexdigest()[:8] for each in results(*shape, draw)))
+
+
+if __name__ == "__main__":
+    main()
