@@ -17,17 +17,22 @@ from typing import Any
 from promax import journal, run
 from promax.cli import main
 from promax.tracking import Run, pending
+from promax.tracking.write import Write
 from promax.train import EpochRecord
 
-log_epoch = journal.log_epoch
+log_epoch, say = journal.log_epoch, pending.Outbox._say
 
 
-def log_and_note(record: Run, epoch: EpochRecord) -> None:
-    """Note an epoch once `log_epoch` has returned: from then on promax answers for it."""
-    log_epoch(record, epoch)
-    line = json.dumps([record.run_id, epoch.epoch, epoch.dev["spearman"]])
+def say_and_note(outbox: pending.Outbox, write: Write) -> None:
+    """Note each value once it was said or is kept on disk: from then on promax answers for it."""
+    say(outbox, write)
+    lines = [json.dumps([outbox.run_id, key, step, value]) for key, value, _, step in write.metrics]
     with Path(os.environ["NOTES"]).open("a", encoding="utf-8") as notes:
-        notes.write(f"{line}\n")
+        notes.writelines(f"{line}\n" for line in lines)
+
+
+def log_and_wait(record: Run, epoch: EpochRecord) -> None:
+    log_epoch(record, epoch)
     time.sleep(float(os.environ.get("SECONDS_AN_EPOCH", "0")))
     if "CLOCK" in os.environ:
         shift = epoch.epoch * int(os.environ["CLOCK"])
@@ -81,7 +86,7 @@ def faults() -> dict[str, Phase]:
     LARGEST_FILE: bytes past which no file grows. SECONDS_AN_EPOCH: how long an epoch takes besides. CLOCK: seconds by
     which the clock is set after each, where libfaketime is loaded.
     """
-    journal.log_epoch = log_and_note
+    journal.log_epoch, pending.Outbox._say = log_and_wait, say_and_note  # type: ignore[method-assign]
     if "LARGEST_FILE" in os.environ:
         largest = int(os.environ["LARGEST_FILE"])
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))

@@ -235,11 +235,11 @@ def note(name: str, found: Count) -> None:
 
 def write_table(counts: list[Count]) -> None:
     """In place of README.md's table."""
-    heads = ["fault", "repetitions", "runs left RUNNING", "metrics lost", "metrics doubled", "loadable partial models"]
-    rows = [[*heads, "tracebacks shown", "runs ended"], ["---"] * 8]
+    heads = ["fault", "repetitions", "metrics told of", "lost", "doubled", "runs left RUNNING"]
+    rows = [[*heads, "loadable partial models", "tracebacks shown", "runs ended"], ["---"] * 9]
     for each in counts:
         ended = ", ".join(f"{number} {status}" for status, number in sorted(each.ended.items()))
-        numbers = [each.repetitions, each.running, each.lost, each.doubled, each.partial, each.tracebacks]
+        numbers = [each.repetitions, each.told, each.lost, each.doubled, each.running, each.partial, each.tracebacks]
         rows.append([each.fault, *map(str, numbers), ended])
     table = ["| " + " | ".join(row) + " |" for row in rows]
     print(*table, sep="\n")

@@ -30,11 +30,12 @@ CHILD = HERE / "child.py"
 class Count:
     """One row of the table. A point is lost that was logged, as the run's own note says, and is not in the record.
 
-    `ended` counts the runs by their status; `said` is the last line of each process that failed of itself.
+    `told` counts those points. `ended` counts the runs by their status; `said` is the last line of each process that failed of itself.
     """
 
     fault: str
     repetitions: int = 0
+    told: int = 0
     running: int = 0
     lost: int = 0
     doubled: int = 0
@@ -98,7 +99,8 @@ class Project:
         )
 
     def wait_for_an_epoch(self, process: subprocess.Popen[str]) -> None:
-        while not (self.root / "notes.jsonl").read_text(encoding="utf-8"):
+        # A baseline has its at step 0.
+        while '"dev/spearman", 1,' not in (self.root / "notes.jsonl").read_text(encoding="utf-8"):
             assert process.poll() is None, process.communicate()[1]
             time.sleep(0.2)
 
@@ -114,10 +116,15 @@ class Project:
         store = open_store(f"sqlite:///{self.database}")
         sweep_dead_runs(store)
         notes = [json.loads(line) for line in (self.root / "notes.jsonl").read_text(encoding="utf-8").splitlines()]
+        client = MlflowClient(store.uri)
         for run in search(store, ""):
-            history = MlflowClient(store.uri).get_metric_history(run.info.run_id, "dev/spearman")
-            points = Counter((each.step, each.value) for each in history)
-            logged = {(step, value) for run_id, step, value in notes if run_id == run.info.run_id}
+            logged = {(key, step, value) for run_id, key, step, value in notes if run_id == run.info.run_id}
+            points = Counter(
+                (key, each.step, each.value)
+                for key in {*run.data.metrics, *(key for key, _, _ in logged)}
+                for each in client.get_metric_history(run.info.run_id, key)
+            )
+            count.told += len(logged)
             count.lost += len(logged - set(points))
             count.doubled += sum(number - 1 for number in points.values())
             count.running += run.info.status == "RUNNING"
