@@ -28,9 +28,10 @@ CHILD = HERE / "child.py"
 
 @dataclass
 class Count:
-    """One row of the table. A point is lost that was logged, as the run's own note says, and is not in the record.
+    """One row of the table. A value is lost that a run told of, as its own note says, and that is not in the record.
 
-    `told` counts those points. `ended` counts the runs by their status; `said` is the last line of each process that failed of itself.
+    `told` counts the values, `ended` the runs by their status; `said` is the last line of each process that failed of
+    itself.
     """
 
     fault: str
