@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -66,7 +67,7 @@ class Provenance:
     `untracked` names files that git neither follows nor ignores; where they are modules of promax, `diff` has them
     as new files. `versions` are those of the libraries that a result depends on, `requirements` (`name==version`)
     all that is installed. `threads` is how many one operation may use, `environment` (`NAME=value`, with spaces
-    between) what of `NUMERIC` is set, `cpu_features` what of `FEATURES` the processor has.
+    between, quoted as for a shell) what of `NUMERIC` is set, `cpu_features` what of `FEATURES` the processor has.
     """
 
     git_commit: str
@@ -130,7 +131,7 @@ def collect(root: Path | None, device: str) -> Provenance:
         cpu=_cpu(),
         cpu_features=cpu_features(),
         threads=_threads(),
-        environment=" ".join(f"{name}={os.environ[name]}" for name in NUMERIC if os.environ.get(name)),
+        environment=" ".join(f"{name}={shlex.quote(os.environ[name])}" for name in NUMERIC if os.environ.get(name)),
     )
 
 

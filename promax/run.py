@@ -216,7 +216,7 @@ def _baseline_key(setting: _Setting) -> str:
         "transfer": splits.transfer.fingerprint() if splits.transfer is not None else None,
         "positive_from": cfg.data.positive_from,
         "eval": dataclasses.asdict(cfg.eval),
-        "device": "portable" if cfg.precision == "portable" else setting.device.partition(":")[0],
+        "device": "portable" if portable.is_set() else setting.device.partition(":")[0],
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
@@ -285,7 +285,7 @@ def _tags(setting: _Setting, model: SentenceTransformer, baseline: RunInfo | Non
     key = _baseline_key(setting) if baseline is None else None
     tags = journal.tags(cfg, setting.splits, setting.provenance, key, baseline) | dict(trial.tags if trial else {})
     if cfg.optim.epochs > 0:
-        tags["promax.precision"] = packed.came_to(cfg.precision, model.device)
+        tags["promax.precision"] = packed.recorded_precision(cfg.precision, model.device)
     return tags
 
 

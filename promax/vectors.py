@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 from tqdm import tqdm  # type: ignore[import-untyped]
 
-from promax import weights
+from promax import portable, weights
 from promax.config import ConfigError, ModelConfig, project_root
 
 SHARD = 2048
@@ -72,7 +72,7 @@ def untuned_vectors(
     """
     base = _base(model)
     embed = embed or untuned(model, device=device, batch_size=batch_size)
-    settings = f"{weights.files_sha256(base)} {base.max_seq_length}"
+    settings = f"{weights.files_sha256(base)} {base.max_seq_length}{' portable' if portable.is_set() else ''}"
     key = hashlib.sha256(settings.encode()).hexdigest()[:32]
     return cached_vectors(texts, embed, key, project_root() / "mlruns" / "embeddings", progress=progress)
 

@@ -52,10 +52,10 @@ ROOMS = {
         *("config", "data", "weights", "encoder", "export", "train", "evaluate", "adversarial", "audit"),
         *("provenance", "portable", "journal", "description", "tracking", "trial", "packed"),
     },
-    "vectors": {"config", "weights", "encoder"},
+    "vectors": {"config", "weights", "encoder", "portable"},
     "audit": {
         *("config", "data", "metrics", "lexical", "weights", "encoder", "vectors", "figures", "provenance"),
-        *("files", "tracking"),
+        *("files", "tracking", "portable"),
     },
     "reproduce": {"config", "data", "provenance", "run", "scores", "tracking", "trial", "weights"},
     "build": {"config", "data", "lexical", "weights"},

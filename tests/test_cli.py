@@ -109,7 +109,7 @@ def test_a_reader_that_has_seen_enough_is_no_failure() -> None:
     """As `promax doctor | head -1` is: the verb writes into a pipe whose other end is closed."""
     code = (
         "import sys; from promax import cli\n"
-        "cli._dispatch = lambda words: print('a line', flush=True) or 0\n"
+        "cli._dispatch = lambda words, alone: print('a line', flush=True) or 0\n"
         "sys.stdin.readline(); cli.main(['doctor'])"
     )
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}

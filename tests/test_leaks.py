@@ -13,7 +13,6 @@ import sqlite3
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -118,10 +117,11 @@ class World:
         words = ("ui", "--uri", uri, "--port", str(port))
         process = self._start(words)
         try:
-            _wait_for(f"http://127.0.0.1:{port}/ajax-api/2.0/mlflow/experiments/search?max_results=5")
-        finally:
+            _wait_for(f"http://127.0.0.1:{port}/ajax-api/2.0/mlflow/experiments/search?max_results=5", process)
             process.send_signal(signal.SIGINT)
             self.said[" ".join(words)] = process.communicate(timeout=60)[0]
+        finally:
+            process.kill()
 
     def _start(self, words: Sequence[str]) -> subprocess.Popen[bytes]:
         kept = {key: os.environ[key] for key in ("PATH", "HF_HUB_OFFLINE", "OMP_NUM_THREADS") if key in os.environ}
@@ -147,14 +147,15 @@ class World:
         return ["data=pairs", *files, "device=cpu", "model.max_seq_length=16", "eval.bootstrap=100"]
 
 
-def _wait_for(url: str) -> None:
+def _wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
     until = time.monotonic() + 120
     while True:
         try:
             with urllib.request.urlopen(url, timeout=20) as answer:
                 assert answer.status == 200
                 return
-        except urllib.error.URLError:
+        except OSError:
+            assert server.poll() is None, server.communicate()[0].decode()
             assert time.monotonic() < until, "the UI does not answer"
             time.sleep(0.5)
 

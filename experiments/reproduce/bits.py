@@ -1,18 +1,22 @@
-"""Hashes of what the packed engine is made of, computed here: equal where two processors compute the same bits.
+"""Hashes of operations that training is made of, computed here: equal where two processors compute the same bits.
 
-    env MKL_CBWR=COMPATIBLE ATEN_CPU_CAPABILITY=avx2 ... python experiments/reproduce/bits.py
+    python experiments/reproduce/bits.py
+    env $(python experiments/reproduce/bits.py variables) python experiments/reproduce/bits.py     as if portable
 
 One line for each shape of a product: the product, GELU, softmax, layer normalisation, a batched product, exponentials
-and powers, a sum, unit vectors. See README.md.
+and powers, a sum, unit vectors, a loss, its gradient and the weights after a step of AdamW. See README.md.
 """
 
 from __future__ import annotations
 
 import hashlib
+import sys
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from promax.portable import VARIABLES
 
 # Rows, width, columns: a full batch, two ragged ones and a few texts alone, in the layers of a small encoder.
 SHAPES = ((256, 384, 384), (57, 384, 1536), (33, 1536, 384), (7, 384, 384))
@@ -25,14 +29,25 @@ def results(rows: int, width: int, columns: int, draw: torch.Generator) -> list[
     active = functional.gelu(product)
     normal = functional.layer_norm(active, (columns,))
     batched = torch.bmm(texts[None], weights[None].transpose(1, 2))
-    powers = normal.exp().log1p().tanh().pow(1.3).nan_to_num()
+    powers = normal.exp().log().exp().log1p().tanh().pow(1.3).nan_to_num()
+    weights.requires_grad_()
+    loss = (
+        (1 - functional.cosine_similarity(functional.linear(texts, weights, bias), product.roll(1, 0))).square().mean()
+    )
+    loss.backward()
+    assert weights.grad is not None
+    torch.optim.AdamW([weights], lr=1e-3, fused=True).step()
     return [
         *(product, active, active.softmax(-1), normal, batched),
         *(powers, active.sum(-1), functional.normalize(product)),
+        *(loss.detach(), weights.grad, weights.detach()),
     ]
 
 
 def main() -> None:
+    if sys.argv[1:] == ["variables"]:
+        print(*(f"{name}={value}" for name, value in VARIABLES.items()))
+        return
     torch.set_num_threads(1)
     draw = torch.Generator().manual_seed(0)
     for shape in SHAPES:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from promax import weights
+from promax import portable, weights
 from promax.audit.examine import examine
 from promax.audit.finding import Report
 from promax.audit.record import log, to_text
@@ -77,6 +77,7 @@ def _key(cfg: Config, splits: Splits) -> str:
         "positive_from": cfg.data.positive_from,
         "seed": cfg.data.seed,
         "code": _code(),
+        **({"kernels": "portable"} if portable.is_set() else {}),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 

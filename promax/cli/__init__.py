@@ -25,7 +25,7 @@ from promax.cli.parser import make_parser
 def main(argv: Sequence[str] | None = None) -> None:
     """The console entry point: runs one verb and exits with its code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    sys.exit(_guarded(lambda: _dispatch(arguments)))
+    sys.exit(_guarded(lambda: _dispatch(arguments, alone=argv is None)))
 
 
 def _guarded(action: Callable[[], int]) -> int:
@@ -64,7 +64,7 @@ def _explain(error: Exception) -> tuple[str, int]:
     return f"failed with {type(error).__name__} at {where}; PROMAX_DEBUG=1 shows more", 3
 
 
-def _dispatch(arguments: list[str]) -> int:
+def _dispatch(arguments: list[str], *, alone: bool) -> int:
     parser = make_parser()
     if COMPLETING in os.environ:
         answer(parser)
@@ -74,7 +74,7 @@ def _dispatch(arguments: list[str]) -> int:
             parser.parse_args(["train", "--help"])
         from promax.cli.train import train
 
-        return train(arguments[1:])
+        return train(arguments[1:], may_begin_anew=alone)
     options = parser.parse_args(arguments)
     handler: Callable[[argparse.Namespace], int] = options.handler
     return handler(options)

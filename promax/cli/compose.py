@@ -40,24 +40,24 @@ def composed(name: str, schema: type[T], overrides: Sequence[str]) -> T:
 
 
 @contextmanager
-def only_settings(first: Callable[[Any], None]) -> Iterator[None]:
+def only_settings(on_first: Callable[[Any], None] | None = None) -> Iterator[None]:
     """Within the block, Hydra refuses a composed config that names code before it looks at it; see `refuse_code`.
 
-    The first config that is composed is shown to `first`, before anything is done about it.
+    The first config that is composed is shown to `on_first`, before anything is done about it.
     """
     from hydra._internal.config_loader_impl import ConfigLoaderImpl
     from omegaconf import OmegaConf
 
     load = ConfigLoaderImpl.load_configuration
-    shown: list[Callable[[Any], None]] = [first]
+    waiting = [on_first] if on_first is not None else []
 
     def checked(
         self: ConfigLoaderImpl, config_name: str | None, overrides: list[str], *given: Any, **named: Any
     ) -> Any:
         found = load(self, config_name, overrides, *given, **named)
         refuse_code(OmegaConf.to_container(found.hydra, resolve=False), overrides)  # type: ignore[arg-type]
-        if shown:
-            shown.pop()(found)
+        if waiting:
+            waiting.pop()(found)
         return found
 
     ConfigLoaderImpl.load_configuration = checked  # type: ignore[method-assign]

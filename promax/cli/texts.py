@@ -32,7 +32,7 @@ baseline, which is computed first where the study has none yet.
   promax train -m optim.lr=2e-5,5e-5 optim.epochs=6,12             a grid of runs
   promax train -m hydra/sweeper=promax_optuna 'optim.lr=tag(log,interval(1e-6,1e-3))' 'optim.epochs=range(2,17,2)'
                                                         a search: pruned, resumed by the same command
-  promax train precision=portable                       slower; the same bits on any x86-64 processor with AVX2
+  promax train precision=portable                       slower; the same bits on other x86-64 processors
   promax train @mlruns/sweeps/.../best.yaml             the overrides in a file, as a search leaves them
   promax train --cfg job                                print the composed config, run nothing
 

@@ -29,10 +29,11 @@ class _Refused(BaseException):
         self.cause = cause
 
 
-def train(overrides: list[str]) -> int:
+def train(overrides: list[str], *, may_begin_anew: bool = False) -> int:
     """Compose with Hydra, single run or multirun, and train each composed config.
 
-    A word @FILE stands for the overrides in that file, a YAML list as a sweep leaves it in best.yaml.
+    A word @FILE stands for the overrides in that file, a YAML list as a sweep leaves it in best.yaml. A process that
+    is this command's alone may be replaced by another of the same command: see `promax.portable`.
     """
     import hydra
     from hydra.errors import HydraException
@@ -48,7 +49,7 @@ def train(overrides: list[str]) -> int:
     # Hydra then raises what went wrong in composing instead of printing a page about it.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
-        with only_settings(_begin_anew), without_passwords():
+        with only_settings(_replace_if_portable if may_begin_anew else None), without_passwords():
             hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(_train_one)()
     except _Refused as refused:
         raise refused.cause from None
@@ -67,9 +68,10 @@ def train(overrides: list[str]) -> int:
     return 0
 
 
-def _begin_anew(composed: DictConfig) -> None:
+def _replace_if_portable(composed: DictConfig) -> None:
     """What a portable run needs of its environment is read when libraries are loaded, and some are by now."""
-    if composed.get("precision") == "portable":
+    only_shows = {"--cfg", "-c", "--info", "-i"} & {word.partition("=")[0] for word in sys.argv}
+    if composed.get("precision") == "portable" and not only_shows:
         from promax import portable
 
         portable.begin_anew()

@@ -223,8 +223,8 @@ class Config:
     `engine` takes the training's steps: `packed` wherever it knows the encoder's architecture, else
     `reference`, sentence-transformers' trainer in float32. `precision` is that of packed's matrix
     products in training and in ranking its epochs: `auto` is bf16 where the hardware is fast at it,
-    `fp32` gives the reference's numbers; `portable` is fp32 with the same bits on any x86-64 processor with
-    AVX2, at a third of the speed (see `promax.portable`). The final evaluation is in float32 in any case.
+    `fp32` gives the reference's numbers; `portable` is fp32 that other x86-64 processors compute to
+    the same bit, at a third of the speed (see `promax.portable`). The final evaluation is in float32 in any case.
 
     `rule` is the decision rule of the study that the run belongs to, logged with it; null: it decides nothing.
     """

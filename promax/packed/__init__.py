@@ -12,17 +12,17 @@ from promax.packed.encode import encode
 from promax.packed.forward import Packed
 from promax.packed.layout import send
 from promax.packed.noise import Noise
-from promax.packed.precision import came_to, name_of, resolve, speed_up
+from promax.packed.precision import name_of, recorded_precision, resolve, speed_up
 from promax.packed.recording import Recorded
 
 __all__ = [
     "Noise",
     "Packed",
     "Recorded",
-    "came_to",
     "encode",
     "name_of",
     "reasons_against",
+    "recorded_precision",
     "resolve",
     "send",
     "speed_up",

@@ -28,8 +28,8 @@ def name_of(dtype: torch.dtype) -> str:
     return {torch.float32: "fp32", torch.bfloat16: "bf16"}[dtype]
 
 
-def came_to(precision: str, device: torch.device) -> str:
-    """What a record says of a run for which `precision` was asked: the same again gives the same numbers."""
+def recorded_precision(precision: str, device: torch.device) -> str:
+    """`precision` with `auto` resolved: what a run is recorded with, and reproduced with."""
     return precision if precision == "portable" else name_of(resolve(precision, device))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 from dataclasses import dataclass
@@ -94,7 +95,7 @@ class Request:
         environment = dict(os.environ)
         if (variables := self.recorded.tag("environment")) is not None:
             environment = {name: value for name, value in environment.items() if name not in NUMERIC}
-            then = dict(word.split("=", 1) for word in variables.split())
+            then = dict(word.split("=", 1) for word in shlex.split(variables))
             environment |= {name: value for name, value in then.items() if name in NUMERIC}
         if self.code is None:
             return {**environment, "PROMAX_ROOT": str(project_root())}

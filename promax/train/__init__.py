@@ -66,7 +66,7 @@ def fit(
         seed: of shuffling and dropout.
         dev_score: dev metrics of the encoder as it is; called after each epoch.
         on_epoch: told of each epoch, after `dev_score`.
-        precision: of the packed engine, "auto", "fp32" or "bf16".
+        precision: of the packed engine, "auto", "fp32", "bf16" or "portable".
         label: what the line of each epoch begins with; with one, no bar is shown.
 
     Raises:
