@@ -21,6 +21,7 @@ SETTLED = 4000
 WIDTH, HEIGHT = 1500, 800
 # Below it, a run's page says on which machine it was.
 HEIGHTS = {"run.png": 585}
+JUDGED = "test/roc_auc"
 CHARTS = "^(delta|dev|test)/(spearman|roc_auc)$"
 
 
@@ -45,11 +46,28 @@ def photograph(page: Page, address: str, run: RunInfo, out: Path) -> None:
             page.get_by_placeholder("Search metric charts").fill(CHARTS)
             page.wait_for_timeout(SETTLED)
         if name == "compare.png":
-            page.get_by_text("Metrics", exact=True).last.evaluate("heading => heading.scrollIntoView()")
+            for folded in ("Visualizations", "Parameters"):
+                page.get_by_text(folded, exact=True).last.click()
+            page.get_by_text("Run details", exact=True).last.evaluate("heading => heading.scrollIntoView()")
+            _scroll_to(page, JUDGED)
         # Where the files of this machine lie is of no interest elsewhere.
         for path in page.get_by_text("Path: file:").all():
             path.evaluate("line => line.style.visibility = 'hidden'")
         page.screenshot(path=out / name, clip={"x": 0, "y": 0, "width": WIDTH, "height": HEIGHTS.get(name, HEIGHT)})
+
+
+def _scroll_to(page: Page, name: str) -> None:
+    """Scroll the table of metrics, which holds only the rows that are seen, until `name` is among the upper ones."""
+    table = page.locator(".ReactVirtualized__Grid").last
+    place = None
+    while place is None or place["y"] > HEIGHT * 3 / 4:
+        table.evaluate("table => table.scrollBy(0, 45)")
+        page.wait_for_timeout(SETTLED // 40)
+        row = page.get_by_text(name, exact=True)
+        place = row.bounding_box() if row.count() else None
+    # MLflow draws the names where the values were one movement before.
+    table.evaluate("table => table.scrollBy(0, 1)")
+    page.wait_for_timeout(SETTLED // 4)
 
 
 def main() -> None:
