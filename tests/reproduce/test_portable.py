@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,44 @@ def test_a_portable_run_and_its_reproduction_compute_by_what_all_processors_have
     assert scores[0] != scores[1], "MKL and torch did not take other kernels: the variables were set too late"
     code, out, err = workshop.reproduce(run.run_id)
     assert (code, "equal to the last bit" in out) == (0, True), out + err
+
+
+# What the libraries say themselves of the kernels that they take: MKL and oneDNN when they are asked to tell.
+SAID = """
+import torch
+from threadpoolctl import threadpool_info
+print("aten:" + torch.backends.cpu.get_cpu_capability())
+print(*("openblas:" + each["architecture"] for each in threadpool_info() if each["internal_api"] == "openblas"))
+torch.rand(8, 8) @ torch.rand(8, 8)
+torch.nn.functional.conv2d(torch.rand(2, 32, 64, 64), torch.rand(64, 32, 3, 3))
+"""
+HEEDED = {"aten:AVX2", "openblas:Haswell", "CNR:COMPATIBLE", "isa:Intel AVX2"}
+# A step below, which every processor with AVX2 would leave if the variable were not heeded.
+LOWER = {"ATEN_CPU_CAPABILITY": "default", "OPENBLAS_CORETYPE": "Nehalem", "ONEDNN_MAX_CPU_ISA": "SSE41"}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("avx2" not in cpu_features().split(), reason="no x86-64 processor with AVX2")
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        (portable.VARIABLES, HEEDED),
+        (portable.VARIABLES | LOWER, {"aten:DEFAULT", "openblas:Nehalem", "CNR:COMPATIBLE", "isa:Intel SSE4.1"}),
+    ],
+    ids=["portable", "lower"],
+)
+def test_each_library_heeds_its_variable(variables: dict[str, str], said: set[str]) -> None:
+    environment = {**os.environ, **variables, "MKL_VERBOSE": "1", "ONEDNN_VERBOSE": "1"}
+    done = subprocess.run([sys.executable, "-c", SAID], env=environment, capture_output=True, text=True, check=True)
+    assert {each for each in said if each not in done.stdout} == set(), done.stdout
+
+
+def test_all_kernels_of_numpys_that_need_more_are_named() -> None:
+    """By NumPy's list of those that it chooses among; X86_V3 is AVX2."""
+    from numpy._core._multiarray_umath import __cpu_dispatch__
+
+    assert "X86_V3" in __cpu_dispatch__
+    assert set(__cpu_dispatch__) - {"X86_V3"} <= set(portable.VARIABLES["NPY_DISABLE_CPU_FEATURES"].split(","))
 
 
 @pytest.mark.usefixtures("_untold")
