@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -199,6 +200,53 @@ def test_a_config_names_no_code(
     assert (code, out) == (2, "")
     assert err == f"promax: {CODE[settings].replace('CALLED', str(called))}\n"
     assert not called.exists() and not (project / "mlruns" / "mlflow.db").exists()
+
+
+@pytest.mark.parametrize("said", ["typed", "@file", "primary"])
+def test_configs_in_a_package_are_not_looked_for(
+    said: str, project: Path, outcome: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hydra imports it while it composes, before there is a config that could be refused."""
+    monkeypatch.chdir(project)
+    monkeypatch.syspath_prepend(project)
+    (project / "evil_configs").mkdir()
+    (project / "evil_configs" / "__init__.py").write_text(f"import os\nos.mkdir({str(project / CALLED)!r})\n")
+    word = "hydra.searchpath=[pkg://evil_configs]"
+    words = [word]
+    if said == "@file":
+        (project / "words.yaml").write_text(f"- {word}\n")
+        words = ["@words.yaml"]
+    if said == "primary":
+        config = (project / "conf" / "config.yaml").read_text()
+        (project / "conf").unlink()
+        shutil.copytree(Path(promax.__file__).parents[1] / "conf", project / "conf")
+        (project / "conf" / "config.yaml").write_text(
+            config.replace("hydra:\n", "hydra:\n  searchpath: [pkg://evil_configs]\n", 1)
+        )
+        words = []
+    code, out, err = outcome("train", "--cfg", "job", *words)
+    rule = "must be folders; of a package, code would be run"
+    assert (code, out, err) == (2, "", f"promax: hydra.searchpath: pkg://evil_configs: {rule}\n")
+    assert not (project / CALLED).exists()
+    # Folders may be anywhere.
+    (project / "own").mkdir()
+    if said == "typed":
+        assert outcome("train", "--cfg", "job", f"hydra.searchpath=[file://{project}/own]")[0] == 0
+
+
+def test_a_file_of_overrides_is_no_command_line(
+    project: Path, outcome: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project)
+    elsewhere = project / CALLED
+    (project / "words.yaml").write_text(f"- hydra.sweep.dir={elsewhere}\n")
+    code, _, err = outcome("train", "-m", "seed=0,1", "@words.yaml")
+    assert (code, err) == (
+        2,
+        f"promax: hydra.sweep.dir={elsewhere}: must be a folder in ${{oc.env:PROMAX_ROOT}}/mlruns; another is named on "
+        "the command line\n",
+    )
+    assert not elsewhere.exists()
 
 
 @pytest.mark.parametrize("key", ["submitit_folder", "temp_folder"])

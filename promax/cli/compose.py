@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
-from promax.config import ConfigError, build, conf_dir, is_known, refuse_code, unknown_key
+from promax.config import ConfigError, build, conf_dir, is_known, refuse_code, refuse_packages, unknown_key
 
 T = TypeVar("T")
 
@@ -40,10 +40,11 @@ def composed(name: str, schema: type[T], overrides: Sequence[str]) -> T:
 
 
 @contextmanager
-def only_settings(on_first: Callable[[Any], None] | None = None) -> Iterator[None]:
+def only_settings(typed: Sequence[str], on_first: Callable[[Any], None] | None = None) -> Iterator[None]:
     """Within the block, Hydra refuses a composed config that names code before it looks at it; see `refuse_code`.
 
-    The first config that is composed is shown to `on_first`, before anything is done about it.
+    `typed` are the words of the command line, which may say more than a file. The first config that is composed is
+    shown to `on_first`, before anything is done about it.
     """
     from hydra._internal.config_loader_impl import ConfigLoaderImpl
     from omegaconf import OmegaConf
@@ -54,8 +55,11 @@ def only_settings(on_first: Callable[[Any], None] | None = None) -> Iterator[Non
     def checked(
         self: ConfigLoaderImpl, config_name: str | None, overrides: list[str], *given: Any, **named: Any
     ) -> Any:
+        primary = self.repository.load_config(config_name) if config_name is not None else None
+        searched = OmegaConf.select(primary.config, "hydra.searchpath") if primary is not None else None
+        refuse_packages([str(searched), *(word for word in overrides if "hydra.searchpath" in word)])
         found = load(self, config_name, overrides, *given, **named)
-        refuse_code(OmegaConf.to_container(found.hydra, resolve=False), overrides)  # type: ignore[arg-type]
+        refuse_code(OmegaConf.to_container(found.hydra, resolve=False), typed)  # type: ignore[arg-type]
         if waiting:
             waiting.pop()(found)
         return found

@@ -38,6 +38,7 @@ def train(overrides: list[str], *, may_begin_anew: bool = False) -> int:
     import hydra
     from hydra.errors import HydraException
 
+    typed = [word for word in overrides if not word.startswith("@")]
     overrides = [each for word in overrides for each in (_read(word) if word.startswith("@") else [word])]
 
     register(Config)
@@ -49,7 +50,7 @@ def train(overrides: list[str], *, may_begin_anew: bool = False) -> int:
     # Hydra then raises what went wrong in composing instead of printing a page about it.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
-        with only_settings(_replace_if_portable if may_begin_anew else None), without_passwords():
+        with only_settings(typed, _replace_if_portable if may_begin_anew else None), without_passwords():
             hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")(_train_one)()
     except _Refused as refused:
         raise refused.cause from None

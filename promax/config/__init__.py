@@ -10,7 +10,7 @@ from __future__ import annotations
 from promax.config.building import build, flatten, from_yaml, is_known, to_yaml, unknown_key
 from promax.config.curriculum import BuildConfig, MiningConfig, PhasesConfig, SplitsConfig
 from promax.config.exports import ExportColumnsConfig, ExportConfig
-from promax.config.hydras import refuse_code
+from promax.config.hydras import refuse_code, refuse_packages
 from promax.config.kinds import ConfigError
 from promax.config.rule import ClaimConfig, RuleConfig, SettingConfig, claim_key
 from promax.config.schema import (
@@ -61,6 +61,7 @@ __all__ = [
     "is_known",
     "project_root",
     "refuse_code",
+    "refuse_packages",
     "to_yaml",
     "unknown_key",
 ]

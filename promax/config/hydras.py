@@ -26,6 +26,8 @@ _WITHIN = re.compile(rf"(\$\{{oc\.env:PROMAX_ROOT\}}/mlruns|\$\{{hydra\.sweep\.d
 # A job that writes nothing of its own is in the working directory.
 _AS_IT_IS = {("run", "dir"): ".", ("sweep", "subdir"): ".", ("output_subdir",): None}
 
+_PACKAGE = re.compile(r"\b(?!file://)[a-z]+://[^\s,'\"\]]*")
+
 # Here a reference to other keys could stand for any of the above; these of Hydra's are single words or paths.
 _WRITTEN_OUT = ("callbacks", "launcher", "sweeper", "job_logging", "hydra_logging")
 _REFERENCE = re.compile(r"\$\{(?!hydra\.(job|run|sweep|runtime)\.|now:)")
@@ -61,6 +63,19 @@ def refuse_code(hydra: Mapping[str, Any], words: Iterable[str] = ()) -> None:
             raise _refused(path, value, f"only {', '.join(_VARIABLES)} can be set here; set others in the shell")
         if path[:2] == ("sweeper", "params") and ".".join(path[2:]).lstrip("+~").startswith("hydra"):
             raise _refused(path, value, "Hydra's own settings are no part of a search")
+
+
+def refuse_packages(said: Iterable[str]) -> None:
+    """Refuse that Hydra looks for configs in Python packages, which it imports while it composes; so, before it does.
+
+    `said` is the search path of the primary config, and the overrides of it.
+
+    Raises:
+        ConfigError: a place that is no folder, of the one or for the other.
+    """
+    for text in said:
+        if found := _PACKAGE.search(text):
+            raise ConfigError(f"hydra.searchpath: {found[0]}: must be folders; of a package, code would be run")
 
 
 def _check_logging(path: Sequence[str], value: object) -> None:

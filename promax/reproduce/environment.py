@@ -15,7 +15,9 @@ def fresh_environment(requirements: Sequence[str], version: str, folder: Path) -
     """Make a virtual environment in `folder` and install `requirements` (`name==version`); its Python's path.
 
     promax itself is left out: its code is the worktree's. Every package is named with its version, so pip is asked
-    for these and for no dependency. `version` is the Python to have, of which major and minor count.
+    for these and for no dependency. A build's local part, like torch 2.13.0+cpu, is on the index of its maker and on no
+    other: where pip knows none that has it, it is another build of that version, and the comparison will say so.
+    `version` is the Python to have, of which major and minor count.
 
     Raises:
         ConfigError: no such Python here, or a package that pip can't install, with pip's own line.
@@ -25,10 +27,27 @@ def fresh_environment(requirements: Sequence[str], version: str, folder: Path) -
     made = subprocess.run([_python(version), "-m", "venv", str(folder)], capture_output=True, text=True)
     if made.returncode:
         raise ConfigError(f"--env: no virtual environment can be made: {(made.stdout + made.stderr).strip()[-200:]}")
-    listing = folder / "requirements.txt"
-    listing.write_text("\n".join(wanted) + "\n", encoding="utf-8")
-    python = folder / "bin" / "python"
-    pip = [str(python), "-m", "pip", "install", "--no-deps", "--disable-pip-version-check", "-r", str(listing)]
+    errors = _install(python := folder / "bin" / "python", wanted)
+    built = [line for line in wanted if "+" in line]
+    if errors and built:
+        print(
+            f"environment: not to be had here: {errors[0]}\n"
+            f"environment: {', '.join(built)} without the local part, and with what it asks for",
+            file=sys.stderr,
+        )
+        rest = [line for line in wanted if line not in built]
+        errors = _install(python, rest) or _install(python, [line.partition("+")[0] for line in built], among=rest)
+    if errors:
+        raise ConfigError(f"--env: pip can't install what the run had: {errors[0]}")
+    return python
+
+
+def _install(python: Path, packages: Sequence[str], among: Sequence[str] | None = None) -> list[str]:
+    """Have pip install these alone; or with what they ask for, in the versions of `among`. Its errors, if it failed."""
+    listing = python.parents[1] / "requirements.txt"
+    listing.write_text("\n".join(packages if among is None else among) + "\n", encoding="utf-8")
+    asked = ["--no-deps", "-r", str(listing)] if among is None else ["-c", str(listing), *packages]
+    pip = [str(python), "-m", "pip", "install", "--disable-pip-version-check", *asked]
     errors = []
     with subprocess.Popen(pip, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         assert process.stdout is not None, "it was asked for"
@@ -37,9 +56,7 @@ def fresh_environment(requirements: Sequence[str], version: str, folder: Path) -
                 errors.append(line.removeprefix("ERROR:").strip())
             elif line.startswith(("Collecting", "Installing", "Building")):
                 print(f"  {line.strip()[:100]}", file=sys.stderr)
-    if process.returncode:
-        raise ConfigError(f"--env: pip can't install what the run had: {(errors or ['pip gave no reason'])[0]}")
-    return python
+    return (errors or ["pip gave no reason"]) if process.returncode else []
 
 
 def _python(version: str) -> str:

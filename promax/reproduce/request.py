@@ -7,6 +7,7 @@ import os
 import shlex
 import signal
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,10 +98,24 @@ class Request:
             environment = {name: value for name, value in environment.items() if name not in NUMERIC}
             then = dict(word.split("=", 1) for word in shlex.split(variables))
             environment |= {name: value for name, value in then.items() if name in NUMERIC}
+            environment |= _threads(then, self.recorded.tag("threads"))
         if self.code is None:
             return {**environment, "PROMAX_ROOT": str(project_root())}
         # The record is named by its address, so that the worktree may be the root of everything else.
         return {**environment, "PROMAX_ROOT": str(self.code), "PYTHONPATH": str(self.code)}
+
+
+def _threads(then: Mapping[str, str], recorded: str | None) -> dict[str, str]:
+    """The number of threads for all libraries, where the run had what its machine gave and this one gives another.
+
+    The record has torch's. NumPy and scikit-learn took as many, but where a core counts as two processors: which is
+    why nothing is said where torch would take the recorded number anyway.
+    """
+    import torch
+
+    if recorded is None or any(name.endswith("_NUM_THREADS") for name in then):
+        return {}
+    return {} if int(recorded) == torch.get_num_threads() else {"OMP_NUM_THREADS": recorded}
 
 
 def pinned(config: dict[str, Any], recorded: Recorded, store: Store) -> dict[str, Any]:

@@ -21,14 +21,13 @@ def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with two versions of one small package, the only place where pip looks."""
     folder = tmp_path / "wheels"
     folder.mkdir()
-    for version in ("1.0", "2.0"):
-        with zipfile.ZipFile(folder / f"lonely-{version}-py3-none-any.whl", "w") as wheel:
-            wheel.writestr("lonely.py", f"version = '{version}'\n")
-            info = f"lonely-{version}.dist-info"
-            # It asks for another package, which the record would have named too.
-            wheel.writestr(
-                f"{info}/METADATA", f"Metadata-Version: 2.1\nName: lonely\nVersion: {version}\nRequires-Dist: friend\n"
-            )
+    # It asks for another package, which a record would have named too.
+    for name, version, asks in (("lonely", "1.0", "friend"), ("lonely", "2.0", "friend"), ("friend", "7.0", None)):
+        with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as wheel:
+            wheel.writestr(f"{name}.py", f"version = '{version}'\n")
+            info = f"{name}-{version}.dist-info"
+            requires = f"Requires-Dist: {asks}\n" if asks else ""
+            wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{requires}")
             wheel.writestr(
                 f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: x\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
             )
@@ -46,6 +45,19 @@ def test_it_has_the_recorded_versions_and_nothing_of_this_one(
     done = subprocess.run([str(python), "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
     assert done.stdout == "1.0 None None\n"
     assert f"environment: 1 packages for Python {HERE}.0 into" in capfd.readouterr().err
+
+
+def test_a_build_that_no_index_has_is_another_of_that_version(
+    wheels: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """As torch 2.13.0+cpu, recorded where its maker's own index is asked; what another build asks for comes along."""
+    python = fresh_environment(["lonely==1.0+cpu"], HERE, tmp_path / "environment")
+    code = "import lonely, friend; print(lonely.version, friend.version)"
+    done = subprocess.run([str(python), "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert done.stdout == "1.0 7.0\n"
+    said = capfd.readouterr().err
+    assert "environment: not to be had here: Could not find a version that satisfies" in said
+    assert "environment: lonely==1.0+cpu without the local part, and with what it asks for" in said
 
 
 def test_what_pip_cannot_install_is_told_in_its_own_words(wheels: Path, tmp_path: Path) -> None:
