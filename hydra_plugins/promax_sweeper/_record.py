@@ -74,7 +74,8 @@ def write(study: Study, subject: Subject, run_id: str | None, folder: Path) -> N
     replace(folder / "trials.csv", _trials_csv(study).encode())
     if best is None:
         return
-    words = study.space.overrides(best.params)
+    # A config that sweeps by itself, as experiment=lr_epochs, is to train this once.
+    words = [*study.space.overrides(best.params), "hydra.mode=RUN"]
     here = override_file(study, best, [subject.from_anywhere(word) for word in words])
     replace(folder / "best.yaml", here.encode())
     shares = {} if all_equal(study) else importances(study)

@@ -7,7 +7,7 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import ConfigRepository
@@ -138,10 +138,11 @@ class TrialRun:
     trained: float = 0.0
 
     def values(self) -> list[float]:
-        """The value of each objective: the mean over the seeds, NaN where a run has none.
+        """The value of each objective: the mean over the seeds.
 
         Raises:
             Pruned: after an epoch, or after some of the seeds.
+            RuntimeError: a run has no such value.
             Exception: whatever the task raised.
         """
         try:
@@ -156,10 +157,12 @@ class TrialRun:
         found: list[list[float]] = []
         for position, seed in enumerate(seeds):
             found.append(self._values_with(seed, first=position == 0))
-            if options.pruner == "wilcoxon" and not math.isnan(found[-1][0]):
+            if options.pruner == "wilcoxon":
                 self.trial.report(found[-1][0], position)
                 if position + 1 < len(seeds) and self.trial.should_prune():
-                    raise Pruned(f"pruned after {position + 1} of {len(seeds)} seeds (wilcoxon)")
+                    pruned = Pruned(f"pruned after {position + 1} of {len(seeds)} seeds (wilcoxon)")
+                    self._say_of_the_last_run("FINISHED", str(pruned))
+                    raise pruned
         if len(seeds) > 1:
             self.trial.set_user_attr("values", found)
             self.trial.set_user_attr("spread", [statistics.stdev(each) for each in zip(*found, strict=True)])
@@ -167,9 +170,18 @@ class TrialRun:
 
     def _values_with(self, seed: int | None, *, first: bool) -> list[float]:
         tags = {SWEEP_TAG: self.study.name, TRIAL_TAG: str(self.trial.number)}
-        left = self._left_by_the_dead(seed, tags)
-        if left is not None:
-            return left
+        result: object = self._left_by_the_dead(seed, tags)
+        if result is None:
+            result = self._run(seed, tags, first=first)
+        try:
+            return _numbers(result, self.job.options.objective)
+        except RuntimeError as reason:
+            # It was closed as finished before anyone asked for the objective.
+            self._say_of_the_last_run("FAILED", str(reason))
+            raise
+
+    def _run(self, seed: int | None, tags: Mapping[str, str], *, first: bool) -> object:
+        """What the task returned for this seed, which may be that of another trial's run."""
         judged = first and len(self.job.options.objective) == 1 and self.job.options.pruner != "wilcoxon"
         parent = self.record.parent if self.record is not None else None
         overrides = self.job.space.overrides(self.trial.params) + ([f"seed={seed}"] if seed is not None else [])
@@ -182,10 +194,10 @@ class TrialRun:
         if done.status != JobStatus.COMPLETED:
             raise result
         self.jobs.append(done)
-        return _numbers(result, self.job.options.objective)
+        return result
 
-    def _left_by_the_dead(self, seed: int | None, tags: Mapping[str, str]) -> list[float] | None:
-        """What a run reached that was finished by a worker that died before it could tell; it is this trial's now."""
+    def _left_by_the_dead(self, seed: int | None, tags: Mapping[str, str]) -> Mapping[str, float] | None:
+        """The metrics of a run that was finished by a worker that died before it could tell; it is this trial's now."""
         lost = self.study.ancestors(self.trial)
         if self.record is None or not lost:
             return None
@@ -196,20 +208,35 @@ class TrialRun:
             return None
         Run(self.record.store, run.run_id).set_tags(tags)
         self.trial.set_user_attr(RUNS, [*self.trial.user_attrs.get(RUNS, []), run.run_id])
-        return [run.metrics.get(name, math.nan) for name in self.job.options.objective]
+        return run.metrics
+
+    def _say_of_the_last_run(self, status: Literal["FINISHED", "FAILED"], reason: str) -> None:
+        """How the trial ended, in the record of its last run."""
+        runs = self.trial.user_attrs.get(RUNS)
+        if self.record is not None and runs:
+            from promax.tracking import Run
+
+            Run(self.record.store, runs[-1]).end(status, reason)
 
 
 def _numbers(result: object, objective: Sequence[str]) -> list[float]:
-    """What a task returned, as one number for each objective: metrics by name, or the numbers themselves."""
+    """What a task returned, as one number for each objective: metrics by name, or the numbers themselves.
+
+    Raises:
+        RuntimeError: one is missing or no number.
+    """
     if isinstance(result, Mapping):
         missing = [name for name in objective if name not in result]
         if missing:
             raise RuntimeError(f"the run has no {missing[0]}; it has {', '.join(map(str, result))}")
-        return [float(result[name]) for name in objective]
-    returned = list(result) if isinstance(result, list | tuple) else [result]
-    numbers = [float(each) for each in returned if isinstance(each, int | float)]
-    if not len(returned) == len(numbers) == len(objective):
-        raise RuntimeError(
-            f"the task returned {type(result).__name__}, not a number for each of {len(objective)} objectives"
-        )
+        numbers = [float(result[name]) for name in objective]
+    else:
+        returned = list(result) if isinstance(result, list | tuple) else [result]
+        numbers = [float(each) for each in returned if isinstance(each, int | float)]
+        if not len(returned) == len(numbers) == len(objective):
+            raise RuntimeError(
+                f"the task returned {type(result).__name__}, not a number for each of {len(objective)} objectives"
+            )
+    if any(math.isnan(number) for number in numbers):
+        raise RuntimeError(f"the objective is {', '.join(map(str, numbers))}")
     return numbers

@@ -5,7 +5,6 @@ Everything stays in its process between trials: imports, data, weights.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from hydra.core.utils import JobReturn
@@ -73,11 +72,7 @@ def _settle(run: TrialRun) -> None:
     """Run one trial and tell how it ended; Ctrl-C, SIGTERM and the end of a job's time give it back."""
     study, trial = run.study, run.trial
     try:
-        values = run.values()
-        if any(math.isnan(value) for value in values):
-            study.fail(trial, f"the objective is {', '.join(map(str, values))}")
-        else:
-            study.complete(trial, values)
+        study.complete(trial, run.values())
     except Pruned:
         study.prune(trial)
     except Exception as error:

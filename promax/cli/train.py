@@ -38,14 +38,17 @@ def train(overrides: list[str], *, may_begin_anew: bool = False) -> int:
     import hydra
     from hydra.errors import HydraException
 
+    flags = [word for word in overrides if word in ("-m", "--multirun")]
     typed = [word for word in overrides if not word.startswith("@")]
     overrides = [each for word in overrides for each in (_read(word) if word.startswith("@") else [word])]
+    if flags:
+        # Of best.yaml, which is run once where nothing else is typed.
+        overrides = [word for word in overrides if word != "hydra.mode=RUN"]
 
     register(Config)
     # conf/ and worker processes then mean the same folder, whatever the working directory.
     os.environ["PROMAX_ROOT"] = str(project_root())
     # Hydra's parser takes overrides on one side of a flag only; people type -m where they like.
-    flags = [word for word in overrides if word in ("-m", "--multirun")]
     sys.argv = ["promax train", *flags, *(word for word in overrides if word not in flags)]
     # Hydra then raises what went wrong in composing instead of printing a page about it.
     os.environ["HYDRA_FULL_ERROR"] = "1"

@@ -46,11 +46,15 @@ class Sweeps:
 
     def run(self, *words: str, **environment: str) -> tuple[int, str, str]:
         """Sweep in this process; its exit code, stdout and stderr."""
+        return self.promax(*self.words(*words), **environment)
+
+    def promax(self, *words: str, **environment: str) -> tuple[int, str, str]:
+        """What `promax WORDS` does here, with trivial runs."""
         self.captured.readouterr()
         with self.patch.context() as patch, pytest.raises(SystemExit) as ended:
             for name, value in environment.items():
                 patch.setenv(name, value)
-            main(self.words(*words))
+            main(list(words))
         assert isinstance(ended.value.code, int)
         return ended.value.code, *self.captured.readouterr()
 

@@ -326,11 +326,14 @@ def test_failed_trials_are_recorded_with_their_reason_and_the_sweep_goes_on(swee
     assert code == 0
     study = sweeps.study("failing")
     assert states(study) == {"COMPLETE": 6, "FAIL": 2}
-    assert study.trials[4].user_attrs["reason"] == "the objective is nan"
+    assert study.trials[4].user_attrs["reason"] == "RuntimeError: the objective is nan"
     assert study.trials[2].user_attrs["reason"].startswith("ValueError at ")
     assert "a text that must not be recorded" not in out + err
     failed = [run for run in sweeps.runs() if run.status == "FAILED"]
-    assert [run.tags["promax.trial"] for run in failed] == ["2"]
+    assert {run.tags["promax.trial"]: run.tags["promax.reason"].partition(" at ")[0] for run in failed} == {
+        "2": "ValueError",
+        "4": "the objective is nan",
+    }
     assert "study failing: 8 trials: 6 complete, 0 pruned, 2 failed" in out
 
 
@@ -423,6 +426,12 @@ def test_wilcoxon_ends_a_hopeless_trial_after_its_first_seeds(sweeps) -> None:
     # Each seed is worse: the one-sided p after n of them is 2^-n, below Optuna's 0.1 at the fourth.
     assert len(bad.user_attrs["runs"]) == 4
     assert len(good.user_attrs["runs"]) == 6
+    # All of them are trained to their end; the last says why there is no other.
+    runs = {run.run_id: run for run in sweeps.runs()}
+    reasons = [runs[run_id].tags.get("promax.reason") for run_id in (*good.user_attrs["runs"], *bad.user_attrs["runs"])]
+    assert reasons == [None] * 9 + ["pruned after 4 of 6 seeds (wilcoxon)"]
+    assert {runs[run_id].status for run_id in bad.user_attrs["runs"]} == {"FINISHED"}
+    assert "dev/spearman" in runs[bad.user_attrs["runs"][-1]].metrics
 
 
 def test_the_record_of_a_study(sweeps) -> None:
@@ -434,7 +443,7 @@ def test_the_record_of_a_study(sweeps) -> None:
     assert {path.name for path in (folder / "figures").iterdir()} == figures
     page = (folder / "study.html").read_text()
     assert all(f'id="{figure.removesuffix(".png")}"' in page for figure in figures)
-    assert "cdn.plot.ly" not in page.split("<script")[0] and '<script src="http' not in page
+    assert not [tag for tag in re.findall(r"<script[^>]*>", page) if "src=" in tag]
     parent = sweeps.runs()[0]
     study = sweeps.study("record")
     assert parent.metrics["best/dev/spearman"] == study.best_value
@@ -462,6 +471,21 @@ def test_best_yaml_trains_the_best_settings(sweeps) -> None:
     assert sweeps.run(f"@{file}", "seed=0,1", name("again"), "hydra.sweeper.sampler=grid")[0] == 0
     again = [run for run in sweeps.runs() if run.study == "again" and run.name == "trivial"]
     assert [run.params["optim.lr"] for run in again] == [repr(study.best_params["optim.lr"])] * 2
+
+
+def test_best_yaml_of_a_config_that_sweeps_trains_once(sweeps) -> None:
+    """experiment=lr_epochs brings its own search and its own mode; the file, which names it, is one of its settings."""
+    files = [f"data.{side}={sweeps.root / side}.jsonl" for side in ("train", "dev", "test")]
+    words = ("experiment=lr_epochs", "data=pairs", *files, name("surface"), total(3), "hydra.sweeper.pruner=none")
+    assert sweeps.promax("train", *words)[0] == 0
+    (file,) = (sweeps.root / "mlruns" / "sweeps").glob("*/best.yaml")
+    best = sweeps.study("surface").best_params
+    before = {run.run_id for run in sweeps.runs()}
+    code, out, err = sweeps.promax("train", f"@{file}")
+    assert code == 0, out + err
+    (run,) = [run for run in sweeps.runs() if run.run_id not in before]
+    assert (run.params["optim.lr"], run.params["optim.epochs"]) == (repr(best["optim.lr"]), str(best["optim.epochs"]))
+    assert len(sweeps.study("surface").trials) == 3
 
 
 def test_best_yaml_means_the_same_files_from_another_folder(sweeps) -> None:

