@@ -22,7 +22,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from datetime import datetime, timezone
@@ -49,7 +50,7 @@ def killed(scratch: Path, phase: str, repetitions: int) -> Count:
         process = here.start(*here.words(f"seed={number + 1}"), KILL_IN=f"{phase} {call} {after}")
         process.wait()
         processes.append(process)
-    return here.count(f"SIGKILL, {phase}", processes)
+    return here.count(f"SIGKILL, {phase}", processes, repetitions=_killed(processes))
 
 
 def killed_saving(scratch: Path) -> Count:
@@ -58,7 +59,16 @@ def killed_saving(scratch: Path) -> Count:
     for number in (1, 3, 5, 7, 9):
         processes.append(here.start(*here.words(), KILL_AT_FILE=str(number)))
         processes[-1].wait()
-    return here.count("SIGKILL, half of a model's file in the record", processes)
+    found = here.count("SIGKILL, half of a model's file in the record", processes, repetitions=_killed(processes))
+    assert found.models, "no model was begun: there is nothing to look at"
+    return found
+
+
+def _killed(processes: Sequence[subprocess.Popen[str]]) -> int:
+    """How many were killed; one that had ended before is no repetition, and none may fail of itself."""
+    ended = Counter(process.returncode for process in processes)
+    assert ended.keys() <= {-signal.SIGKILL, 0}, f"exit codes {dict(ended)}: only SIGKILL was to end them"
+    return ended[-signal.SIGKILL]
 
 
 def refusing(scratch: Path) -> Count:
@@ -210,22 +220,35 @@ FAULTS: dict[str, Callable[[Path], Count]] = {
 
 def main() -> None:
     names = sys.argv[1:] or list(FAULTS)
+    commit = _commit()
     with tempfile.TemporaryDirectory(prefix="promax-faults-") as folder, ThreadPoolExecutor(2) as pool:
         # Those of servers and locks wait for most of their time.
         for name, found in zip(names, pool.map(lambda name: FAULTS[name](Path(folder)), names), strict=True):
-            note(name, found)
+            note(name, found, commit)
     record = json.loads(RECORD.read_text(encoding="utf-8"))
     counts = [Count(**record[name]["found"]) for name in FAULTS if name in record]
     write_table(counts)
     sys.exit(any(each.broken for each in counts))
 
 
-def note(name: str, found: Count) -> None:
+def _commit() -> str:
+    """The code's, which must be all committed: the record names it."""
+
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], cwd=HERE, capture_output=True, text=True, check=True).stdout
+
+    code = ("promax", "conf", "hydra_plugins", "experiments/faults/*.py")
+    changed = git("status", "--porcelain", "--", *(f":/{each}" for each in code))
+    if changed:
+        sys.exit(f"faults.py: commit first, since the record names the code that ran:\n{changed}")
+    return git("rev-parse", "HEAD")[:12]
+
+
+def note(name: str, found: Count, commit: str) -> None:
     """Write into the record what a fault came to, with the commit it came to it at."""
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=HERE, capture_output=True, text=True, check=True)
     about = {
         "date": f"{datetime.now(timezone.utc):%Y-%m-%d}",
-        "commit": commit.stdout.strip()[:12],
+        "commit": commit,
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
     }
     record = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else {}
@@ -239,8 +262,9 @@ def write_table(counts: list[Count]) -> None:
     rows = [[*heads, "loadable partial models", "tracebacks shown", "runs ended"], ["---"] * 9]
     for each in counts:
         ended = ", ".join(f"{number} {status}" for status, number in sorted(each.ended.items()))
-        numbers = [each.repetitions, each.told, each.lost, each.doubled, each.running, each.partial, each.tracebacks]
-        rows.append([each.fault, *map(str, numbers), ended])
+        numbers = [each.repetitions, each.told, each.lost, each.doubled, each.running]
+        models = f"{each.partial} of {each.models}" if each.models else "none begun"
+        rows.append([each.fault, *map(str, numbers), models, str(each.tracebacks), ended])
     table = ["| " + " | ".join(row) + " |" for row in rows]
     print(*table, sep="\n")
     lines = PAGE.read_text(encoding="utf-8").splitlines()

@@ -14,8 +14,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import unquote
 
 from mlflow import MlflowClient
+from mlflow.entities import Run as MlflowRun
 from sentence_transformers import SentenceTransformer
 
 from promax.data import corpus
@@ -30,8 +32,9 @@ CHILD = HERE / "child.py"
 class Count:
     """One row of the table. A value is lost that a run told of, as its own note says, and that is not in the record.
 
-    `told` counts the values, `ended` the runs by their status; `said` is the last line of each process that failed of
-    itself.
+    `told` counts the values, `ended` the runs by their status, `models` those that left a model without having
+    finished, of which `partial` can be opened though it is not whole; `said` is the last line of each process that
+    failed of itself.
     """
 
     fault: str
@@ -40,6 +43,7 @@ class Count:
     running: int = 0
     lost: int = 0
     doubled: int = 0
+    models: int = 0
     partial: int = 0
     tracebacks: int = 0
     ended: dict[str, int] = field(default_factory=dict)
@@ -117,8 +121,10 @@ class Project:
         store = open_store(f"sqlite:///{self.database}")
         sweep_dead_runs(store)
         notes = [json.loads(line) for line in (self.root / "notes.jsonl").read_text(encoding="utf-8").splitlines()]
-        client = MlflowClient(store.uri)
-        for run in search(store, ""):
+        client, runs = MlflowClient(store.uri), search(store, "")
+        # Those of a run that the record has not at all.
+        count.lost = sum(run_id not in {run.info.run_id for run in runs} for run_id, *_ in notes)
+        for run in runs:
             logged = {(key, step, value) for run_id, key, step, value in notes if run_id == run.info.run_id}
             points = Counter(
                 (key, each.step, each.value)
@@ -132,20 +138,43 @@ class Project:
             was_dead = run.info.status == "FINISHED" and run.data.tags.get(REASON_TAG)
             status = "FINISHED, though taken for dead" if was_dead else str(run.info.status)
             count.ended[status] = count.ended.get(status, 0) + 1
-            artifacts = self.root / "mlruns" / "artifacts" / run.info.experiment_id / run.info.run_id / "artifacts"
-            if run.info.status != "FINISHED" and (artifacts / "model").is_dir():
-                count.partial += _is_partial(artifacts / "model")
+            model = self._artifacts(run) / "model"
+            if run.info.status != "FINISHED" and model.is_dir():
+                count.models += 1
+                count.partial += _opens(model) and not self._is_whole(model)
         return count
 
+    def _artifacts(self, run: MlflowRun) -> Path:
+        """Where a run's files lie: an embedded one's address is a file's, a server's a path among its artifacts."""
+        kind, _, path = str(run.info.artifact_uri).partition(":")
+        return Path(unquote(path.removeprefix("//"))) if kind == "file" else self.root / "mlruns/artifacts" / path[1:]
 
-def _is_partial(model: Path) -> bool:
-    """Whether a model that a run left that did not finish can be opened although a file of it is missing."""
-    whole = {"README.md", "adapter_config.json", "adapter_model.safetensors", "modules.json", "tokenizer.json"}
+    def _is_whole(self, model: Path) -> bool:
+        """Whether it has what a model has that was saved in peace: all files but the page, each as large."""
+        if not (self.root / "whole.json").exists():
+            process = self.start(*self.words("study=whole"))
+            process.communicate()
+            store = open_store(f"sqlite:///{self.database}")
+            (run,) = (
+                each
+                for each in search(store, "")
+                if each.data.tags.get("promax.kind") == "tuned" and each.info.status == "FINISHED"
+            )
+            (self.root / "whole.json").write_text(json.dumps(_sizes(self._artifacts(run) / "model")))
+        return _sizes(model) == json.loads((self.root / "whole.json").read_text())
+
+
+def _sizes(model: Path) -> dict[str, int]:
+    files = (path for path in model.rglob("*") if path.is_file() and path.name != "README.md")
+    return {str(path.relative_to(model)): path.stat().st_size for path in files}
+
+
+def _opens(model: Path) -> bool:
     try:
         SentenceTransformer(str(model), device="cpu", local_files_only=True)
     except Exception:  # every way of not opening means the same here
         return False
-    return not whole <= {path.name for path in model.iterdir()}
+    return True
 
 
 class Server:

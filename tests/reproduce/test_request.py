@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from promax.reproduce import child
 from promax.reproduce.record import Recorded
@@ -71,6 +72,22 @@ def test_numeric_libraries_get_the_variables_that_they_had(tmp_path: Path, monke
     earlier = Request(tagged(threads="2"), CONFIG, tmp_path, tmp_path)
     assert earlier._environment()["OMP_NUM_THREADS"] == "8"
     assert earlier._words("answer", train=True)["threads"] == 2
+
+
+def test_another_number_of_cores_is_told_to_all_libraries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """NumPy's products are summed by as many threads as there are cores, where nothing says how many."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    here = torch.get_num_threads()
+
+    def told(threads: int, environment: str) -> str | None:
+        run = tagged(environment=environment, threads=str(threads))
+        return Request(run, CONFIG, tmp_path, tmp_path)._environment().get("OMP_NUM_THREADS")
+
+    assert told(here + 3, "MKL_CBWR=COMPATIBLE") == str(here + 3)
+    # A like machine gives what it gave; and what was said then is said again.
+    assert told(here, "MKL_CBWR=COMPATIBLE") is None
+    assert told(here + 3, "OMP_NUM_THREADS=5") == "5"
+    assert told(here + 3, "OPENBLAS_NUM_THREADS=5") is None
 
 
 def test_a_reproduction_is_tagged_as_one_from_its_first_moment(tmp_path: Path) -> None:
