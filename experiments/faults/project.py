@@ -151,17 +151,17 @@ class Project:
 
     def _is_whole(self, model: Path) -> bool:
         """Whether it has what a model has that was saved in peace: all files but the page, each as large."""
-        if not (self.root / "whole.json").exists():
+        whole = self.root / "whole.json"
+        if not whole.exists():
             process = self.start(*self.words("study=whole"))
             process.communicate()
-            store = open_store(f"sqlite:///{self.database}")
-            (run,) = (
-                each
-                for each in search(store, "")
-                if each.data.tags.get("promax.kind") == "tuned" and each.info.status == "FINISHED"
-            )
-            (self.root / "whole.json").write_text(json.dumps(_sizes(self._artifacts(run) / "model")))
-        return _sizes(model) == json.loads((self.root / "whole.json").read_text())
+            (run,) = (each for each in search(open_store(f"sqlite:///{self.database}"), "") if _is_of(each, "whole"))
+            whole.write_text(json.dumps(_sizes(self._artifacts(run) / "model")), encoding="utf-8")
+        return bool(_sizes(model) == json.loads(whole.read_text(encoding="utf-8")))
+
+
+def _is_of(run: MlflowRun, study: str) -> bool:
+    return run.data.params.get("study") == study and run.data.tags.get("promax.kind") == "tuned"
 
 
 def _sizes(model: Path) -> dict[str, int]:
