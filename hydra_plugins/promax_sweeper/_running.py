@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from promax.tracking import Store
 
 
+class NoValue(RuntimeError):  # noqa: N818 (a result, not an error)
+    """A trial's run came to no objective, as the text says."""
+
+
 class ReadOnce(ConfigRepository):
     """Hydra's config files, each read once: whoever edits one while a sweep runs changes no later trial of it.
 
@@ -142,7 +146,7 @@ class TrialRun:
 
         Raises:
             Pruned: after an epoch, or after some of the seeds.
-            RuntimeError: a run has no such value.
+            NoValue: a run has none.
             Exception: whatever the task raised.
         """
         try:
@@ -175,7 +179,7 @@ class TrialRun:
             result = self._run(seed, tags, first=first)
         try:
             return _numbers(result, self.job.options.objective)
-        except RuntimeError as reason:
+        except NoValue as reason:
             # It was closed as finished before anyone asked for the objective.
             self._say_of_the_last_run("FAILED", str(reason))
             raise
@@ -223,20 +227,20 @@ def _numbers(result: object, objective: Sequence[str]) -> list[float]:
     """What a task returned, as one number for each objective: metrics by name, or the numbers themselves.
 
     Raises:
-        RuntimeError: one is missing or no number.
+        NoValue: one is missing or no number.
     """
     if isinstance(result, Mapping):
         missing = [name for name in objective if name not in result]
         if missing:
-            raise RuntimeError(f"the run has no {missing[0]}; it has {', '.join(map(str, result))}")
+            raise NoValue(f"the run has no {missing[0]}; it has {', '.join(map(str, result))}")
         numbers = [float(result[name]) for name in objective]
     else:
         returned = list(result) if isinstance(result, list | tuple) else [result]
         numbers = [float(each) for each in returned if isinstance(each, int | float)]
         if not len(returned) == len(numbers) == len(objective):
-            raise RuntimeError(
+            raise NoValue(
                 f"the task returned {type(result).__name__}, not a number for each of {len(objective)} objectives"
             )
     if any(math.isnan(number) for number in numbers):
-        raise RuntimeError(f"the objective is {', '.join(map(str, numbers))}")
+        raise NoValue(f"the objective is {', '.join(map(str, numbers))}")
     return numbers

@@ -11,7 +11,7 @@ from hydra.core.utils import JobReturn
 from omegaconf import DictConfig
 from optuna.exceptions import StorageInternalError
 
-from hydra_plugins.promax_sweeper._running import Job, Record, TrialRun
+from hydra_plugins.promax_sweeper._running import Job, NoValue, Record, TrialRun
 from hydra_plugins.promax_sweeper._storage import Storage
 from hydra_plugins.promax_sweeper._study import Study
 from promax.process import this_process
@@ -75,6 +75,8 @@ def _settle(run: TrialRun) -> None:
         study.complete(trial, run.values())
     except Pruned:
         study.prune(trial)
+    except NoValue as reason:
+        study.fail(trial, str(reason))
     except Exception as error:
         from promax.tracking import status_and_reason
 
