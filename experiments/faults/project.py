@@ -17,11 +17,10 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from mlflow import MlflowClient
-from mlflow.entities import Run as MlflowRun
 from sentence_transformers import SentenceTransformer
 
 from promax.data import corpus
-from promax.tracking import REASON_TAG, Store, open_store, sweep_dead_runs, ui_command
+from promax.tracking import REASON_TAG, Store, open_store, runs_of, sweep_dead_runs, ui_command
 from promax.tracking.query import search
 
 HERE = Path(__file__).resolve().parent
@@ -122,8 +121,9 @@ class Project:
         sweep_dead_runs(store)
         notes = [json.loads(line) for line in (self.root / "notes.jsonl").read_text(encoding="utf-8").splitlines()]
         client, runs = MlflowClient(store.uri), search(store, "")
+        recorded = {run.info.run_id for run in runs}
         # Those of a run that the record has not at all.
-        count.lost = sum(run_id not in {run.info.run_id for run in runs} for run_id, *_ in notes)
+        count.lost = sum(run_id not in recorded for run_id, *_ in notes)
         for run in runs:
             logged = {(key, step, value) for run_id, key, step, value in notes if run_id == run.info.run_id}
             points = Counter(
@@ -138,15 +138,15 @@ class Project:
             was_dead = run.info.status == "FINISHED" and run.data.tags.get(REASON_TAG)
             status = "FINISHED, though taken for dead" if was_dead else str(run.info.status)
             count.ended[status] = count.ended.get(status, 0) + 1
-            model = self._artifacts(run) / "model"
+            model = self._artifacts(run.info.artifact_uri) / "model"
             if run.info.status != "FINISHED" and model.is_dir():
                 count.models += 1
                 count.partial += _opens(model) and not self._is_whole(model)
         return count
 
-    def _artifacts(self, run: MlflowRun) -> Path:
+    def _artifacts(self, uri: str) -> Path:
         """Where a run's files lie: an embedded one's address is a file's, a server's a path among its artifacts."""
-        kind, _, path = str(run.info.artifact_uri).partition(":")
+        kind, _, path = uri.partition(":")
         return Path(unquote(path.removeprefix("//"))) if kind == "file" else self.root / "mlruns/artifacts" / path[1:]
 
     def _is_whole(self, model: Path) -> bool:
@@ -155,13 +155,10 @@ class Project:
         if not whole.exists():
             process = self.start(*self.words("study=whole"))
             process.communicate()
-            (run,) = (each for each in search(open_store(f"sqlite:///{self.database}"), "") if _is_of(each, "whole"))
-            whole.write_text(json.dumps(_sizes(self._artifacts(run) / "model")), encoding="utf-8")
+            found = runs_of(open_store(f"sqlite:///{self.database}"), "whole")
+            (run,) = (each for each in found if each.tags["promax.kind"] == "tuned")
+            whole.write_text(json.dumps(_sizes(self._artifacts(run.artifact_uri) / "model")), encoding="utf-8")
         return bool(_sizes(model) == json.loads(whole.read_text(encoding="utf-8")))
-
-
-def _is_of(run: MlflowRun, study: str) -> bool:
-    return run.data.params.get("study") == study and run.data.tags.get("promax.kind") == "tuned"
 
 
 def _sizes(model: Path) -> dict[str, int]:

@@ -419,7 +419,8 @@ def test_postgresql_is_shared_by_workers_of_several_commands(sweeps) -> None:
         commands = [sweeps.start(*words, sampler, "hydra/launcher=joblib", "hydra.sweeper.workers=2") for _ in range(2)]
         ended = [(process, process.communicate(timeout=400)) for process in commands]
         assert [process.returncode for process, _ in ended] == [0, 0], [said for _, said in ended]
-        study = sweeps.study("pg", uri.replace("postgresql://", "postgresql+psycopg://"))
+        driven = uri.replace("postgresql://", "postgresql+psycopg://")
+        study = sweeps.study("pg", driven)
         storage = Storage(uri, heartbeat=60)
         with storage.turn():
             pass
@@ -431,9 +432,7 @@ def test_postgresql_is_shared_by_workers_of_several_commands(sweeps) -> None:
         assert len(study.trials) == 16
         assert len({trial.user_attrs["worker"] for trial in study.trials}) > 2
         there = (f"hydra.sweeper.storage='{uri}'", "hydra.sweeper.study_name=living")
-        check_that_a_living_worker_is_left_alone(
-            sweeps, *there, storage=uri.replace("postgresql://", "postgresql+psycopg://")
-        )
+        check_that_a_living_worker_is_left_alone(sweeps, *there, storage=driven)
     for config in (sweeps.root / "mlruns" / "sweeps").glob("*/multirun.yaml"):
         assert "password=***" in config.read_text()
 
