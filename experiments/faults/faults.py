@@ -7,7 +7,7 @@ into record.json beside this file, over what stood there of it, and the table in
 left RUNNING, no metric lost or doubled, no partial model can be opened, no traceback was shown.
 
 The clock is set by libfaketime.so.1, which is where LIBFAKETIME says: a wheel of PyPI's libfaketime has it. (3.0.1; in
-Debian 12's 0.9.10 no program of ours could sleep.)
+Debian 12's 0.9.10 no program of ours could sleep.) `no_space` mounts a file system, which root may.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import json
 import os
 import platform
 import random
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -135,7 +136,32 @@ def disk_full(scratch: Path) -> Count:
     for largest in (2_000_000, here.database.stat().st_size, 4096):
         processes.append(here.start(*here.words(), LARGEST_FILE=str(largest)))
         processes[-1].wait()
-    return here.count("disk full", processes)
+    return here.count("no file can grow past a limit: EFBIG", processes)
+
+
+def no_space(scratch: Path) -> Count:
+    """The record is on a file system of its own, with less left than a run writes: ENOSPC comes wherever it comes."""
+    here, draw, processes = Project.make(scratch / "space", baseline=False), random.Random("space"), []
+    disk, filler = here.root / "mlruns", here.root / "mlruns" / "filler"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=128m", "promax-faults", disk], check=True)
+    try:
+        here.start(*here.words()).communicate()
+        before = shutil.disk_usage(disk).free
+        here.start(*here.words()).communicate()
+        written = before - shutil.disk_usage(disk).free
+        for number in range(8):
+            # Most of what is written is the model, late: every other time less is left, for what comes before.
+            left = int(draw.random() ** (6 if number % 2 else 1) * written)
+            with filler.open("wb") as file:
+                os.posix_fallocate(file.fileno(), 0, shutil.disk_usage(disk).free - left)
+            processes.append(here.start(*here.words()))
+            assert processes[-1].wait(), "it was to be refused, or to fail"
+            filler.unlink()
+        return here.count("disk full: ENOSPC at a random point", processes)
+    finally:
+        # Lazily: this process has the database open.
+        subprocess.run(["umount", "--lazy", disk], check=True)
 
 
 def locked(scratch: Path) -> Count:
@@ -212,7 +238,7 @@ FAULTS: dict[str, Callable[[Path], Count]] = {
     **{how: partial(away, how=how) for how in AWAY},
     "begins": partial(between, fault="begins", asks="SELECT 1 FROM params"),
     "ended": partial(between, fault="has ended", asks="SELECT 1 FROM runs WHERE status = 'FINISHED'"),
-    **{each.__name__: each for each in (disk_full, locked, corrupt, truncated, together)},
+    **{each.__name__: each for each in (disk_full, no_space, locked, corrupt, truncated, together)},
     "clock_back": partial(clock, seconds=-3600),
     "clock_forward": partial(clock, seconds=3600),
 }

@@ -180,7 +180,20 @@ def test_other_encoder_files_are_refused(workshop: Any, original: RunInfo) -> No
     assert err.startswith(expected)
 
 
-def test_a_trial_of_a_sweep_and_a_seed_of_a_study(workshop: Any, original: RunInfo) -> None:
+def test_a_seed_of_a_multirun(workshop: Any, original: RunInfo) -> None:
+    """The values that Hydra dealt out are in the record of each run, its command line among them."""
+    workshop.train("-m", "seed=4,5", "study=seeds", "optim.epochs=1")
+    (run,) = [
+        run
+        for run in workshop.runs()
+        if run.study == "seeds" and run.tags[KIND_TAG] == "tuned" and run.params["seed"] == "5"
+    ]
+    code, out, err = workshop.reproduce(run.run_id)
+    assert (code, "equal to the last bit" in out) == (0, True), out + err
+    assert workshop.runs()[0].params["seed"] == "5"
+
+
+def test_a_trial_of_a_sweep(workshop: Any, original: RunInfo) -> None:
     sweep = ["-m", "hydra/sweeper=promax_optuna", "optim.lr=tag(log,interval(1e-4,1e-2))", "hydra.sweeper.n_trials=1"]
     workshop.train(*sweep, "study=swept", "seed=3", "optim.epochs=1")
     (trial,) = [run for run in workshop.runs() if "promax.trial" in run.tags]
@@ -281,14 +294,21 @@ def _answers(address: str) -> bool:
 def test_a_run_that_another_machine_logged_through_a_server(
     workshop: Any, original: RunInfo, server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another root and working folder here: the store, the files and the encoder are named."""
+    """Its tree was changed; here is another clone, root and folder: the store, files and encoder are named."""
+    module = workshop.repository / "promax" / "remote.py"
+    module.write_text("# This one is read by nothing.\n")
     run = workshop.train(f"tracking.uri={server}", "study=remote", "optim.epochs=1")
+    module.unlink()
+    clone = tmp_path / "clone"
+    workshop.git("clone", "--quiet", str(workshop.repository), str(clone))
+    monkeypatch.setattr("promax.reproduce.flow.checkout", lambda: clone)
     monkeypatch.setenv("PROMAX_ROOT", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     places = [f"data.{side}={workshop.root / side}.jsonl" for side in ("train", "dev", "test")]
     places.append(f"model.path={workshop.root / 'tiny'}")
     code, out, err = workshop.reproduce(run.run_id, *places, "--uri", server)
     assert (code, "equal to the last bit" in out) == (0, True), out + err
+    assert f"of {clone}, with its change of 1 file" in out
     remote = open_store(server)
     new = workshop.runs(remote)[0]
     assert new.tags["promax.reproduces"] == run.run_id
