@@ -47,6 +47,11 @@ def make_sampler(options: Options, number: int) -> samplers.BaseSampler:
     return _made("sampler", options.sampler, _SAMPLERS[options.sampler], options.sampler_options, **ours)
 
 
+def drawn_by(options: Options, number: int) -> str:
+    """What drew trial `number`, to be recorded: the sampler and its seed."""
+    return f"{options.sampler}, seed {options.seed if options.sampler in _ONE_SEED else options.seed + number}"
+
+
 def make_pruner(options: Options) -> pruners.BasePruner:
     """The pruner; `patient` gives the median rule patience.
 

@@ -40,7 +40,8 @@ class Options:
         max_failure_rate: the share of `n_trials` that may fail before the sweep gives up.
         max_retries: how often a trial whose worker died is run again.
         heartbeat: seconds between a trial's signs of life; without four in a row its worker counts as dead.
-        fork: where the study in the storage differs, start a new one from its best settings.
+        fork: where the study in the storage differs, start a new one with its best settings first, which are
+            trained anew: what differs may change what they are worth.
     """
 
     study_name: Name | None = None

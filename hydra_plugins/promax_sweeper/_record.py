@@ -19,7 +19,7 @@ from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from hydra_plugins.promax_sweeper import _plots
-from hydra_plugins.promax_sweeper._study import REASON, RETRY_OF, RUNS, SAME_AS, TRAINED, Standing, Study
+from hydra_plugins.promax_sweeper._study import REASON, RETRY_OF, RUNS, SAME_AS, SAMPLER, TRAINED, Standing, Study
 from hydra_plugins.promax_sweeper._subject import Subject
 from promax.files import replace
 
@@ -200,7 +200,8 @@ def _trials_csv(study: Study) -> str:
     writer = csv.writer(text, lineterminator="\n")
     keys, objective = list(study.space.parameters), study.options.objective
     times = ("epochs", "seconds", "seconds_besides_training")
-    writer.writerow(["trial", "state", *keys, *objective, "spread", *times, "reason", "retry_of", "same_as", "runs"])
+    of_trial = {"reason": REASON, "retry_of": RETRY_OF, "same_as": SAME_AS, "sampler": SAMPLER}
+    writer.writerow(["trial", "state", *keys, *objective, "spread", *times, *of_trial, "runs"])
     for trial in study.trials():
         attrs = trial.user_attrs
         settings = [trial.params.get(key, "") for key in keys]
@@ -209,7 +210,7 @@ def _trials_csv(study: Study) -> str:
         seconds = f"{trial.duration.total_seconds():.1f}" if trial.duration is not None else ""
         other = besides(trial)
         spent = [len(trial.intermediate_values), seconds, "" if other is None else f"{other:.3f}"]
-        more = [attrs.get(key, "") for key in (REASON, RETRY_OF, SAME_AS)]
+        more = [attrs.get(key, "") for key in of_trial.values()]
         runs = " ".join(attrs.get(RUNS, ()))
         writer.writerow([trial.number, trial.state.name, *settings, *values, spread, *spent, *more, runs])
     return text.getvalue()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import math
 import statistics
 from collections.abc import Mapping, Sequence
@@ -25,6 +26,9 @@ from promax.trial import SWEEP_TAG, TRIAL_TAG, Pruned
 
 if TYPE_CHECKING:
     from promax.tracking import Store
+
+# Under promax, whose lines go to stderr.
+_logger = logging.getLogger("promax.sweeper")
 
 
 class NoValue(RuntimeError):  # noqa: N818 (a result, not an error)
@@ -154,6 +158,17 @@ class TrialRun:
         finally:
             if self.trained:
                 self.trial.set_user_attr(TRAINED, self.trained)
+
+    def disown(self) -> None:
+        """After it was taken for dead: its runs are no evidence any more, but those that another worker took over."""
+        _logger.warning("trial %d: was taken for dead and given to another worker", self.trial.number)
+        if self.record is None:
+            return
+        from promax.tracking import Run, get_run
+
+        for run_id in self.trial.user_attrs.get(RUNS, []):
+            if get_run(self.record.store, run_id).tags.get(TRIAL_TAG) == str(self.trial.number):
+                Run(self.record.store, run_id).end("FAILED", "taken for dead: another worker has run this trial again")
 
     def _values(self) -> list[float]:
         options = self.job.options

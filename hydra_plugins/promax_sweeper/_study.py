@@ -20,7 +20,7 @@ from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
 from optuna.storages import fail_stale_trials
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from hydra_plugins.promax_sweeper._methods import make_pruner, make_sampler
+from hydra_plugins.promax_sweeper._methods import drawn_by, make_pruner, make_sampler
 from hydra_plugins.promax_sweeper._options import DEFAULT_TRIALS, Options
 from hydra_plugins.promax_sweeper._space import Space, Value
 from hydra_plugins.promax_sweeper._storage import Storage
@@ -32,12 +32,15 @@ RETRY_OF, ATTEMPT, SAME_AS, RUNS = "retry_of", "attempt", "same_as", "runs"
 # Seconds of a trial's steps and embeddings; the rest of its duration is what a trial costs besides.
 TRAINED = "trained_seconds"
 COMMAND, SLURM_JOB = "command", "slurm_job"
+# What drew it, as a study may be gone on with by another sampler; without it, its setting was queued.
+SAMPLER = "sampler"
 # How often the time of the job that ran a setting was over before it was: so often is enough to know that it won't do.
 OUT_OF_TIME, MOST_OUT_OF_TIME = "out_of_time", 3
 # User attribute of a study, before the name of a command whose workers are to end.
 STOP = "promax.stop"
 
-_logger = logging.getLogger(__name__)
+# Under promax, whose lines go to stderr.
+_logger = logging.getLogger("promax.sweeper")
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,9 @@ class Study:
                 twin = self._finished_twin(trial)
                 if twin is None:
                     self.storage.rdb.record_heartbeat(trial._trial_id)
-                    for key, value in {COMMAND: self.command, SLURM_JOB: _slurm_job()}.items():
+                    was_queued = "fixed_params" in self.trials()[trial.number].system_attrs
+                    drawn = None if was_queued else drawn_by(self.options, trial.number)
+                    for key, value in {COMMAND: self.command, SLURM_JOB: _slurm_job(), SAMPLER: drawn}.items():
                         if value:
                             trial.set_user_attr(key, value)
                     # Last: a running trial without it was lost on the way here.
@@ -114,7 +119,13 @@ class Study:
                 known.append(dict(point))
 
     def complete(self, trial: Trial, values: Sequence[float]) -> None:
-        self._end(trial, TrialState.COMPLETE, values, {})
+        """Settle a trial with its values.
+
+        Raises:
+            UpdateFinishedTrialError: another worker has it, as too many signs of life failed to reach the storage.
+        """
+        if not self._end(trial, TrialState.COMPLETE, values, {}):
+            raise UpdateFinishedTrialError
 
     def prune(self, trial: Trial) -> None:
         self._end(trial, TrialState.PRUNED, None, {})
@@ -242,16 +253,17 @@ class Study:
 
     def _end(
         self, trial: Trial, state: TrialState, values: Sequence[float] | None, attrs: Mapping[str, object]
-    ) -> None:
+    ) -> bool:
+        """Whether it had not ended already, as one that was taken for dead and given to another worker."""
         try:
             for key, value in attrs.items():
                 trial.set_user_attr(key, value)
             self.optuna.tell(trial, list(values) if values is not None else None, state=state)
+            return True
         except (UpdateFinishedTrialError, ValueError):
             if self.optuna.get_trials(deepcopy=False)[trial.number].state == TrialState.RUNNING:
                 raise
-            # Its signs of life failed to reach the storage for too long; another worker has it now.
-            _logger.warning("trial %d: was taken for dead and given to another worker", trial.number)
+            return False
 
 
 def total_of(options: Options, space: Space) -> int:

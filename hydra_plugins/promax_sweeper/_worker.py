@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from hydra.core.utils import JobReturn
 from omegaconf import DictConfig
-from optuna.exceptions import StorageInternalError
+from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 
 from hydra_plugins.promax_sweeper._running import Job, NoValue, Record, TrialRun
 from hydra_plugins.promax_sweeper._storage import Storage
@@ -77,6 +77,8 @@ def _settle(run: TrialRun) -> None:
         study.prune(trial)
     except NoValue as reason:
         study.fail(trial, str(reason))
+    except UpdateFinishedTrialError:
+        run.disown()
     except Exception as error:
         from promax.tracking import status_and_reason
 

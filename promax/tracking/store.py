@@ -242,7 +242,9 @@ def _scheme(uri: str) -> str:
 
 def _first_line(error: BaseException) -> str:
     lines = mask(str(error)).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    # SQLAlchemy's hint to who wrote the query, before what happened.
+    told = [line for line in lines if not line.startswith("(raised as a result of Query-invoked autoflush")]
+    return told[0] if told else type(error).__name__
 
 
 def _sqlite_file(uri: str) -> Path:

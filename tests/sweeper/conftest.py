@@ -72,9 +72,9 @@ class Sweeps:
     def study(self, name: str, storage: str | None = None) -> optuna.Study:
         return optuna.load_study(study_name=name, storage=storage or self.storage)
 
-    def runs(self) -> list[RunInfo]:
+    def runs(self, uri: str | None = None) -> list[RunInfo]:
         """All recorded runs, the sweeps' own among them, the oldest first."""
-        store = open_store()
+        store = open_store(uri)
         return [run_info(store, run) for run in reversed(search(store, ""))]
 
 

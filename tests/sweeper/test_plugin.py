@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -14,6 +15,8 @@ import optuna
 import pytest
 
 from promax.cli import main
+from promax.config import EvalConfig
+from promax.evaluate import metric_names
 from promax.tracking import open_store, runs_of
 
 # Worker processes, kills and servers: `make fast` leaves these out.
@@ -96,9 +99,15 @@ def test_the_study_of_rate_and_epochs_on_the_real_encoder(project: Path, project
     ]
     runs = {run.tags.get("promax.trial", run.tags["promax.kind"]): run for run in runs_of(open_store(), "lr_epochs")}
     assert set(runs) == {"baseline", "0", "1", "2"}
+    measured = {f"dev/{name}" for name in metric_names(EvalConfig(bootstrap=100), graded=False)}
     for trial in study.trials:
         run = runs[str(trial.number)]
         assert run.status == "FINISHED"
+        # What may be an objective is what a run has, and what a run has may be one, but for where it cuts.
+        assert {name for name in run.metrics if re.fullmatch(r"dev/\w+(?<!_low)(?<!_high)", name)} == {
+            *measured,
+            "dev/threshold",
+        }
         assert run.metrics["train/peak_learning_rate"] == pytest.approx(trial.params["optim.lr"])
         assert run.metrics["train/epochs_run"] == trial.params["optim.epochs"]
         assert len(trial.intermediate_values) == trial.params["optim.epochs"]
@@ -106,6 +115,28 @@ def test_the_study_of_rate_and_epochs_on_the_real_encoder(project: Path, project
         assert trial.value == run.metrics["dev/spearman"]
         assert trial.value == pytest.approx(max(trial.intermediate_values.values()), abs=1e-6)
     assert (project / "mlruns" / "sweeps").is_dir()
+
+
+@pytest.mark.parametrize("engine", ["packed", "reference"])
+def test_a_trial_of_the_real_encoder_is_pruned(engine: str, project: Path, project_with_pairs: list[str]) -> None:
+    """The first hardly moves the encoder; the second's rate breaks it in its first epoch, which is its last."""
+    search = ["hydra/sweeper=promax_optuna", "optim.lr=1e-9,0.1", "hydra.sweeper.sampler=grid", "study=pruned"]
+    rule = ["hydra.sweeper.pruner=median", "hydra.sweeper.pruner_options={n_startup_trials:1}"]
+    words = [f"engine={engine}", "model=minilm_lora", "optim.epochs=3", "optim.warmup_ratio=0", *search, *rule]
+    assert promax("train", "-m", *project_with_pairs, *words) == 0
+    study = optuna.load_study(study_name="pruned", storage=f"sqlite:///{project / 'mlruns' / 'optuna.db'}")
+    whole, pruned = study.trials
+    assert (whole.state.name, pruned.state.name) == ("COMPLETE", "PRUNED")
+    assert (len(whole.intermediate_values), len(pruned.intermediate_values)) == (3, 1)
+    (run,) = [run for run in runs_of(open_store(), "pruned") if run.tags.get("promax.trial") == "1"]
+    value = pruned.intermediate_values[1]
+    assert (run.status, run.tags["promax.reason"]) == (
+        "KILLED",
+        f"pruned after epoch 1: dev/spearman {value:.4f} (median)",
+    )
+    assert run.metrics["dev/spearman"] == value < whole.intermediate_values[1]
+    # Nothing of it was kept or judged.
+    assert not [name for name in run.metrics if name.startswith("test/")]
 
 
 def test_hydras_basic_sweeper_still_multiplies(project: Path, project_with_pairs: list[str]) -> None:

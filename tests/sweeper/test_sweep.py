@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import shutil
+import statistics
 import sys
 from collections import Counter
 from pathlib import Path
@@ -90,6 +91,18 @@ def test_the_same_command_goes_on_to_its_total_and_then_has_nothing_to_do(sweeps
     assert len(sweeps.runs()) == 5
 
 
+def test_what_drew_a_trial_is_recorded_with_it(sweeps) -> None:
+    """A study may be gone on with by another sampler, which its own run, being logged already, can't say."""
+    start = "hydra.sweeper.enqueue=[{optim.lr:2e-5}]"
+    command = (LR, name("drawn"), "hydra.sweeper.pruner=none", start)
+    sweeps.run(*command, total(2))
+    assert sweeps.run(*command, total(4), "hydra.sweeper.sampler=random", "hydra.sweeper.seed=70")[0] == 0
+    drawn = [trial.user_attrs.get("sampler") for trial in sweeps.study("drawn").trials]
+    assert drawn == [None, "tpe, seed 1", "random, seed 72", "random, seed 73"]
+    *_, last = sorted((sweeps.root / "mlruns" / "sweeps").glob("*/trials.csv"))
+    assert [line.split('"')[1] for line in last.read_text().splitlines()[2:]] == drawn[1:]
+
+
 def test_a_sweep_that_goes_on_says_from_where(sweeps) -> None:
     command = (LR, name("on"), "hydra.sweeper.pruner=none")
     _, _, err = sweeps.run(*command, total(1))
@@ -149,6 +162,26 @@ def test_a_sampler_is_optunas_of_that_name(sampler: str, kind: type) -> None:
     assert type(make_sampler(Options(sampler=sampler), 0)) is kind
 
 
+@pytest.mark.parametrize("sampler", ["tpe", "gp", "cmaes", "nsgaii"])
+def test_a_sampler_comes_near_the_best_of_a_bowl(sampler: str) -> None:
+    """Asked as in a sweep, by a new one for each trial: what it knows, it knows from the study.
+
+    By hand: the mean square of a uniform draw's distance from 0.3 is 1/12 + 0.04 in each of two directions. The
+    second half of the draws is better than 0.7 of that, where Optuna's own loop comes to 0.1 to 0.6 of it.
+    """
+    number, small = (160, {"population_size": 8}) if sampler == "nsgaii" else (30, {})
+    options = Options(sampler=sampler, sampler_options=small)
+    space = {key: optuna.distributions.FloatDistribution(0, 1) for key in ("x", "y")}
+    study = optuna.create_study(direction="maximize")
+    squares = []
+    for each in range(number):
+        study.sampler = make_sampler(options, each)
+        trial = study.ask(space)
+        squares.append(sum((trial.params[key] - 0.3) ** 2 for key in space))
+        study.tell(trial, -squares[-1])
+    assert statistics.fmean(squares[number // 2 :]) < 0.7 * 2 * (1 / 12 + 0.04)
+
+
 @pytest.mark.parametrize(
     ("pruner", "kind"),
     {
@@ -186,6 +219,24 @@ def test_a_pruner_ends_a_trial_that_falls_behind(pruner: str, seen: int) -> None
         if trial.should_prune():
             break
     assert epoch == seen
+
+
+def test_hyperband_ends_trials_that_fall_behind_in_all_its_brackets_but_the_last() -> None:
+    """Li et al. 2018: of 8 epochs, halved, brackets begin to judge after 1, 2, 4 and 8; the last ends none early."""
+    options = Options(pruner="hyperband", pruner_options={"min_resource": 1, "max_resource": 8, "reduction_factor": 2})
+    study = optuna.create_study(study_name="bands", direction="maximize", pruner=make_pruner(options))
+    seen = Counter[tuple[bool, int]]()
+    for number in range(80):
+        good = number < 40
+        trial = study.ask()
+        for epoch, value in enumerate(AHEAD if good else BEHIND, 1):
+            trial.report(value, epoch)
+            if trial.should_prune():
+                break
+        study.tell(trial, value)
+        seen[good, epoch] += 1
+    assert {epoch for good, epoch in seen if good} == {8}
+    assert {epoch for good, epoch in seen if not good} == {1, 2, 4, 8}
 
 
 def test_a_command_with_its_total_does_not_wait_for_anothers_larger_one(sweeps) -> None:
@@ -526,6 +577,18 @@ def test_the_best_at_an_end_of_its_range_is_warned_of(sweeps) -> None:
     inside = "hydra.sweeper.enqueue=[{optim.lr:1e-4},{optim.lr:3e-4}]"
     _, out, _ = sweeps.run("optim.lr=tag(log,interval(1e-6,3e-5))", name("end"), total(2), low)
     assert "warning: optim.lr=3e-05 is at the upper end of 1e-06 to 3e-05; widen it, the best may lie beyond" in out
+    high = "hydra.sweeper.enqueue=[{optim.lr:2e-4},{optim.lr:3e-3}]"
+    _, out, _ = sweeps.run("optim.lr=tag(log,interval(2e-4,1e-2))", name("low"), total(2), high)
+    assert "warning: optim.lr=0.0002 is at the lower end of 0.0002 to 0.01; widen it, the best may lie beyond" in out
+    # Whole numbers are at an end or not.
+    few, more = (
+        f"hydra.sweeper.enqueue=[{{optim.epochs:{n},optim.lr:1e-4}},{{optim.epochs:3,optim.lr:1e-3}}]" for n in (2, 3)
+    )
+    space = ("optim.epochs=range(2,6)", "optim.lr=tag(log,interval(1e-6,1e-2))")
+    _, out, _ = sweeps.run(*space, name("few"), total(2), few)
+    assert "warning: optim.epochs=2 is at the lower end of 2 to 5; widen it, the best may lie beyond" in out
+    _, out, _ = sweeps.run(*space, name("more"), total(2), more)
+    assert "warning" not in out
     _, out, _ = sweeps.run("optim.lr=tag(log,interval(1e-6,1e-2))", name("inside"), total(2), inside)
     assert "warning" not in out
     # No seed is better than the others, so there is nothing beyond the last.

