@@ -19,15 +19,19 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
+import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image, PngImagePlugin
+from psycopg import sql
 from transformers import AutoTokenizer
 
 from promax.config import ModelConfig
 from promax.data import corpus
+from promax.tracking import open_store, runs_of
 from promax.weights import locate
+from tests.renamed import write_renamed
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 # In every text, each with a number behind it; in every variable; in every password.
@@ -85,6 +89,15 @@ def contents(path: Path) -> Iterator[bytes]:
             yield "\n".join(database.iterdump()).encode()
 
 
+def everything_in(uri: str) -> Iterator[str]:
+    """Each row of each table of a PostgreSQL database; its own files hold long values packed."""
+    with psycopg.connect(uri) as database:
+        found = database.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
+        for (table,) in found:
+            query = sql.SQL("SELECT * FROM {}").format(sql.Identifier(table))
+            yield from (f"{table} {row}" for row in database.execute(query))
+
+
 @pytest.fixture(scope="module")
 def canaries() -> set[bytes]:
     tokenizer = AutoTokenizer.from_pretrained(str(locate(ModelConfig())))
@@ -102,6 +115,9 @@ class World:
         self.said: dict[str, bytes] = {}
         _write_pairs(self.inputs)
         _write_export(self.inputs / "incident.csv")
+        (self.inputs / "renamed").mkdir()
+        for seed, side in enumerate(("train", "dev", "test")):
+            write_renamed(self.inputs / "renamed" / f"{side}.jsonl", seed, mark=f"{TEXT} ")
 
     def promax(self, *words: str, code: int = 0) -> None:
         """Run one verb, and keep what it says."""
@@ -122,6 +138,24 @@ class World:
             self.said[" ".join(words)] = process.communicate(timeout=60)[0]
         finally:
             process.kill()
+
+    def use_a_server(self, uri: str) -> None:
+        """Every verb that takes `--uri`, and a run that is promoted there."""
+        files = [f"data.{side}={self.inputs / 'renamed' / side}.jsonl" for side in ("train", "dev", "test")]
+        quick = ["device=cpu", "model.max_seq_length=24", "eval.bootstrap=200", "optim.lr=1e-3", "optim.epochs=2"]
+        settings = ["experiment=after_fix", "data=pairs", *files, *quick, "study=served"]
+        self.promax("train", *settings, f"tracking.uri='{uri}'")
+        (tuned,) = (run for run in runs_of(open_store(uri), "served") if run.tags["promax.kind"] == "tuned")
+        at = ("--uri", uri)
+        self.promax("compare", "--study", "served", *at)
+        self.promax("reproduce", tuned.run_id, *at)
+        self.promax("promote", tuned.run_id, *at)
+        self.promax("archive", "served", *at)
+        self.promax("restore", "served.zip", "--study", "again", *at)
+        self.promax("confirm", "served", *at, code=2)
+        self.promax("search", "printer", "--run", tuned.run_id, "--tickets", str(self.inputs / "incident.csv"), *at)
+        self.promax("sync", *at)
+        self.look_at_the_ui(uri)
 
     def _start(self, words: Sequence[str]) -> subprocess.Popen[bytes]:
         kept = {key: os.environ[key] for key in ("PATH", "HF_HUB_OFFLINE", "OMP_NUM_THREADS") if key in os.environ}
@@ -227,9 +261,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with pgserver.get_server(world.root / "pgdata", cleanup_mode="stop") as postgres:
         # The server asks for none, but who is given a password could write it down.
         uri = f"{postgres.get_uri()}&password={PASSWORD}"
-        world.promax("train", *world.pairs(), f"tracking.uri='{uri}'", "optim.epochs=0", "study=served")
-        world.promax("compare", "--study", "served", "--uri", uri)
-        world.look_at_the_ui(uri)
+        world.use_a_server(uri)
+        (world.root / "postgres.txt").write_text("\n".join(everything_in(postgres.get_uri())), encoding="utf-8")
     # Its answer is texts: that is what it is for. What it leaves behind is not.
     world.promax("search", "printer", "--run", run_id, "--tickets", tickets)
     return world

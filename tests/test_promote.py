@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import socket
 import subprocess
@@ -28,6 +27,7 @@ from promax.saved import saved_model
 from promax.scores import ScoreTable
 from promax.tracking import BASELINE_RUN, DatasetRecord, Store, get_run, open_store, runs_of, start_run, ui_command
 from promax.weights import model_id, weights_sha256
+from tests.renamed import write_renamed
 
 TEXTS = ["the ledger does not open", "VPN drops every few minutes", "blank pages " * 40]
 TIERS = TiersConfig(minimum=TierConfig(spearman=0.3))
@@ -352,33 +352,6 @@ def test_a_champion_that_is_gone(recorder: Recorder, capsys: pytest.CaptureFixtu
         f"promax: run {recorder.baseline[:8]}, its own un-tuned baseline: gone from the record, so there is nothing to "
         "beat\nrestore it in the MLflow UI, or train it again\n",
     )
-
-
-# Each thing has two names that no encoder takes for one; which belong together is all that there is to be learned.
-NAMES = [
-    *(("payroll", "giraffe"), ("printer", "violin"), ("firewall", "omelette"), ("mailbox", "glacier")),
-    *(("router", "trombone"), ("database", "carnival"), ("badge", "lighthouse"), ("scanner", "meadow")),
-]
-HAPPENED = ["is down", "keeps failing", "can not be reached", "was slow today", "shows an error", "needs a restart"]
-
-
-def write_renamed(path: Path, seed: int) -> None:
-    """256 pairs, half of them one thing by its two names, across categories; else two things of one category."""
-    draw = np.random.default_rng(seed)
-    with path.open("w", encoding="utf-8") as file:
-        for number in range(256):
-            thing, other = (int(each) for each in draw.permutation(len(NAMES))[:2])
-            kinds = (0, 1) if number % 2 else (int(draw.integers(2)),) * 2
-            names = NAMES[thing][kinds[0]], NAMES[thing if number % 2 else other][kinds[1]]
-            # A room of its own makes each text one of a kind.
-            rooms = 2 * (1000 * seed + number) + np.arange(2)
-            one, two = (
-                f"{name} {HAPPENED[draw.integers(len(HAPPENED))]}, room {room}"
-                for name, room in zip(names, rooms, strict=True)
-            )
-            row = {"text1": one, "text2": two, "label": float(number % 2), "id1": f"{path.stem}{number}a"}
-            row |= {"id2": f"{path.stem}{number}b", "category1": "AB"[kinds[0]], "category2": "AB"[kinds[1]]}
-            file.write(json.dumps(row) + "\n")
 
 
 @pytest.mark.slow
