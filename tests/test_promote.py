@@ -25,7 +25,17 @@ from promax.metrics import spearman
 from promax.promote import flow
 from promax.saved import saved_model
 from promax.scores import ScoreTable
-from promax.tracking import BASELINE_RUN, DatasetRecord, Store, get_run, open_store, runs_of, start_run, ui_command
+from promax.tracking import (
+    BASELINE_RUN,
+    DatasetRecord,
+    RunInfo,
+    Store,
+    get_run,
+    open_store,
+    runs_of,
+    start_run,
+    ui_command,
+)
 from promax.weights import model_id, weights_sha256
 from tests.renamed import write_renamed
 
@@ -162,9 +172,14 @@ def test_the_champion_opens_as_the_runs_encoder(
     assert f"beats its own un-tuned baseline (run {recorder.baseline[:8]}): +{gain:.4f} Spearman" in version.description
     assert get_run(recorder.store, run).tags["promax.promotion"] == "promax: version 1, champion"
     # The run itself holds the adapter alone: what was registered lies beside it.
-    own = Path(get_run(recorder.store, run).artifact_uri.removeprefix("file://"))
-    assert sum(path.stat().st_size for path in own.rglob("*") if path.is_file()) < 5e6
-    assert not list(own.rglob("model.safetensors"))
+    assert_small(get_run(recorder.store, run))
+
+
+def assert_small(run: RunInfo) -> None:
+    """All that a run has recorded, its adapter among it, is below 5 MB."""
+    files = [path for path in Path(run.artifact_uri.removeprefix("file://")).rglob("*") if path.is_file()]
+    assert "adapter_model.safetensors" in {path.name for path in files}
+    assert sum(path.stat().st_size for path in files) < 5e6
 
 
 def assert_opens(uri: str, expected: NDArray[np.float32]) -> None:
@@ -366,6 +381,7 @@ def test_what_was_trained_is_promoted(project: Path, capsys: pytest.CaptureFixtu
     assert ended.value.code == 0, capsys.readouterr().err
     store = open_store()
     (run,) = [each for each in runs_of(store, "promax") if each.tags["promax.kind"] == "tuned"]
+    assert_small(run)
     code, said = outcome(capsys, run.run_id)
     assert code == 0, said
     assert champion(store) == ("1", run.run_id)
