@@ -21,11 +21,11 @@ demo: $(VENV)/.installed
 	$(BIN)/promax compare --study demo
 
 test: $(VENV)/.installed
-	$(BIN)/pytest --numprocesses 2
+	$(BIN)/pytest --numprocesses 2 --dist loadgroup
 
 # All but the sweeps' processes: under five minutes on two cores.
 fast: $(VENV)/.installed
-	$(BIN)/pytest --numprocesses 2 -m "not slow"
+	$(BIN)/pytest --numprocesses 2 --dist loadgroup -m "not slow"
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .

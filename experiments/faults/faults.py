@@ -146,9 +146,9 @@ def no_space(scratch: Path) -> Count:
     disk.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=128m", "promax-faults", disk], check=True)
     try:
-        here.start(*here.words()).communicate()
+        assert here.start(*here.words()).wait() == 0
         before = shutil.disk_usage(disk).free
-        here.start(*here.words()).communicate()
+        assert here.start(*here.words()).wait() == 0
         written = before - shutil.disk_usage(disk).free
         for number in range(8):
             # Most of what is written is the model, late: every other time less is left, for what comes before.
@@ -158,7 +158,9 @@ def no_space(scratch: Path) -> Count:
             processes.append(here.start(*here.words()))
             assert processes[-1].wait(), "it was to be refused, or to fail"
             filler.unlink()
-        return here.count("disk full: ENOSPC at a random point", processes)
+        found = here.count("disk full: ENOSPC at a random point", processes)
+        assert all("No space left" in line or "disk is full" in line for line in found.said), found.said
+        return found
     finally:
         # Lazily: this process has the database open.
         subprocess.run(["umount", "--lazy", disk], check=True)

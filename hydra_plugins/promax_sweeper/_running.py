@@ -7,6 +7,7 @@ import logging
 import math
 import statistics
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -16,6 +17,7 @@ from hydra.core.utils import JobReturn, JobStatus, run_job
 from hydra.plugins.config_source import ConfigResult
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import Trial
 
 from hydra_plugins.promax_sweeper._options import Options
@@ -156,19 +158,24 @@ class TrialRun:
         try:
             return self._values()
         finally:
-            if self.trained:
-                self.trial.set_user_attr(TRAINED, self.trained)
+            # Of a trial that is another worker's by now, nobody asks; and it must not hide Ctrl-C.
+            with suppress(UpdateFinishedTrialError):
+                if self.trained:
+                    self.trial.set_user_attr(TRAINED, self.trained)
 
     def disown(self) -> None:
         """After it was taken for dead: its runs are no evidence any more, but those that another worker took over."""
         _logger.warning("trial %d: was taken for dead and given to another worker", self.trial.number)
         if self.record is None:
             return
-        from promax.tracking import Run, get_run
+        from promax.tracking import Run
 
-        for run_id in self.trial.user_attrs.get(RUNS, []):
-            if get_run(self.record.store, run_id).tags.get(TRIAL_TAG) == str(self.trial.number):
-                Run(self.record.store, run_id).end("FAILED", "taken for dead: another worker has run this trial again")
+        with self.study.storage.turn():
+            others = (each.user_attrs.get(RUNS, ()) for each in self.study.trials() if each.number != self.trial.number)
+            taken = {run_id for runs in others for run_id in runs}
+            for run_id in self.trial.user_attrs.get(RUNS, ()):
+                if run_id not in taken:
+                    Run(self.record.store, run_id).end("FAILED", "taken for dead; another worker has its trial")
 
     def _values(self) -> list[float]:
         options = self.job.options
@@ -222,11 +229,13 @@ class TrialRun:
             return None
         from promax.tracking import Run, finished_run
 
-        run = finished_run(self.record.store, self.record.experiment, self.study.name, lost, seed)
-        if run is None:
-            return None
-        Run(self.record.store, run.run_id).set_tags(tags)
-        self.trial.set_user_attr(RUNS, [*self.trial.user_attrs.get(RUNS, []), run.run_id])
+        # In one's turn: it may be being disowned.
+        with self.study.storage.turn():
+            run = finished_run(self.record.store, self.record.experiment, self.study.name, lost, seed)
+            if run is None:
+                return None
+            Run(self.record.store, run.run_id).set_tags(tags)
+            self.trial.set_user_attr(RUNS, [*self.trial.user_attrs.get(RUNS, []), run.run_id])
         return run.metrics
 
     def _say_of_the_last_run(self, status: Literal["FINISHED", "FAILED"], reason: str) -> None:

@@ -32,7 +32,7 @@ RETRY_OF, ATTEMPT, SAME_AS, RUNS = "retry_of", "attempt", "same_as", "runs"
 # Seconds of a trial's steps and embeddings; the rest of its duration is what a trial costs besides.
 TRAINED = "trained_seconds"
 COMMAND, SLURM_JOB = "command", "slurm_job"
-# What drew it, as a study may be gone on with by another sampler; without it, its setting was queued.
+# What drew its setting, as a study may be gone on with by another sampler; a setting that was queued has none.
 SAMPLER = "sampler"
 # How often the time of the job that ran a setting was over before it was: so often is enough to know that it won't do.
 OUT_OF_TIME, MOST_OUT_OF_TIME = "out_of_time", 3
@@ -119,19 +119,18 @@ class Study:
                 known.append(dict(point))
 
     def complete(self, trial: Trial, values: Sequence[float]) -> None:
-        """Settle a trial with its values.
+        """Settle a trial with its values; as with `prune` and `fail`, for good.
 
         Raises:
             UpdateFinishedTrialError: another worker has it, as too many signs of life failed to reach the storage.
         """
-        if not self._end(trial, TrialState.COMPLETE, values, {}):
-            raise UpdateFinishedTrialError
+        self._settle(trial, TrialState.COMPLETE, values, {})
 
     def prune(self, trial: Trial) -> None:
-        self._end(trial, TrialState.PRUNED, None, {})
+        self._settle(trial, TrialState.PRUNED, None, {})
 
     def fail(self, trial: Trial, reason: str) -> None:
-        self._end(trial, TrialState.FAIL, None, {REASON: reason})
+        self._settle(trial, TrialState.FAIL, None, {REASON: reason})
 
     def stop(self, trial: Trial) -> None:
         """Give a trial back that its worker was told to stop."""
@@ -250,6 +249,12 @@ class Study:
         complete = twin.state == TrialState.COMPLETE
         self.optuna.tell(trial, twin.values if complete else None, state=twin.state)
         _logger.info("trial %d: same setting as trial %d, taken over", trial.number, twin.number)
+
+    def _settle(
+        self, trial: Trial, state: TrialState, values: Sequence[float] | None, attrs: Mapping[str, object]
+    ) -> None:
+        if not self._end(trial, state, values, attrs):
+            raise UpdateFinishedTrialError
 
     def _end(
         self, trial: Trial, state: TrialState, values: Sequence[float] | None, attrs: Mapping[str, object]

@@ -57,7 +57,10 @@ class Worker:
         while (trial := study.take()) is not None:
             run = TrialRun(self.job, study, trial, record)
             with storage.beating(trial._trial_id, study.stop_asked):
-                _settle(run)
+                try:
+                    _settle(run)
+                except UpdateFinishedTrialError:
+                    run.disown()
             jobs += run.jobs
 
     def _record(self) -> Record | None:
@@ -69,7 +72,12 @@ class Worker:
 
 
 def _settle(run: TrialRun) -> None:
-    """Run one trial and tell how it ended; Ctrl-C, SIGTERM and the end of a job's time give it back."""
+    """Run one trial and tell how it ended; Ctrl-C, SIGTERM and the end of a job's time give it back.
+
+    Raises:
+        UpdateFinishedTrialError: it was taken for dead meanwhile, and is another worker's.
+        BaseException: what gave it back.
+    """
     study, trial = run.study, run.trial
     try:
         study.complete(trial, run.values())
@@ -78,7 +86,7 @@ def _settle(run: TrialRun) -> None:
     except NoValue as reason:
         study.fail(trial, str(reason))
     except UpdateFinishedTrialError:
-        run.disown()
+        raise
     except Exception as error:
         from promax.tracking import status_and_reason
 

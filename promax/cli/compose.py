@@ -60,6 +60,7 @@ def only_settings(typed: Sequence[str], on_first: Callable[[Any], None] | None =
         refuse_packages([str(searched), *(word for word in overrides if "hydra.searchpath" in word)])
         found = load(self, config_name, overrides, *given, **named)
         refuse_code(OmegaConf.to_container(found.hydra, resolve=False), typed)  # type: ignore[arg-type]
+        _refuse_passwords_on_disk(found)
         if waiting:
             waiting.pop()(found)
         return found
@@ -100,6 +101,26 @@ def without_passwords() -> Iterator[None]:
         basic_sweeper.OmegaConf = OmegaConf  # type: ignore[attr-defined]
         for each in launchers:
             each.removeFilter(mask_record)
+
+
+def _refuse_passwords_on_disk(config: Any) -> None:
+    """submitit hands a job over in a file, with all that the job is told.
+
+    Raises:
+        ConfigError: a password in an address, with such a launcher.
+    """
+    from omegaconf import OmegaConf
+
+    launcher = str(OmegaConf.select(config, "hydra.launcher._target_"))
+    if "submitit" not in launcher:
+        return
+    from promax.tracking import has_password
+
+    if has_password(OmegaConf.to_yaml(config)):
+        raise ConfigError(
+            "hydra/launcher=submitit: a password in an address would lie in its files; give it in PGPASSFILE, or in"
+            " MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, which jobs get"
+        )
 
 
 def _masked(text: str) -> str:

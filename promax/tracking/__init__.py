@@ -46,7 +46,7 @@ from promax.tracking.query import (
 from promax.tracking.record import REASON_TAG, Run, running, start_run, sweep_dead_runs
 from promax.tracking.registry import CHAMPION, Champion, crown, find_champion, register, write_model
 from promax.tracking.restore import Restored, restore
-from promax.tracking.store import Store, TrackingError, mask, open_store, serve_ui, ui_address, ui_command
+from promax.tracking.store import Store, TrackingError, has_password, mask, open_store, serve_ui, ui_address, ui_command
 from promax.tracking.sweep import close_lost_runs, find_sweep, finished_run, open_sweep
 from promax.tracking.sync import send_waiting
 from promax.tracking.view import DESCRIPTION_TAG, compare_link, run_link, study_link
@@ -90,6 +90,7 @@ __all__ = [
     "finished_scores",
     "finished_slices",
     "get_run",
+    "has_password",
     "held_signals",
     "mask",
     "open_store",

@@ -36,6 +36,7 @@ ANSWER_WITHIN = 10
 CREATE_WITHIN = 120
 
 _CREDENTIALS = re.compile(r"(?<=://)(?:[^\s/@:]*:\S*|[^\s/@?#]*)@")
+_WITH_PASSWORD = re.compile(r"://[^\s/@:]*:[^\s/]*@")
 _SECRET_OPTION = re.compile(r"([?&](?:password|passwd|pwd|sslpassword|secret|token)=)[^&\s]+", re.IGNORECASE)
 
 
@@ -179,6 +180,15 @@ def mask(text: str) -> str:
     'git+https://github.com/a/b@v1'
     """
     return _SECRET_OPTION.sub(r"\1***", _CREDENTIALS.sub("***@", text))
+
+
+def has_password(text: str) -> bool:
+    """Whether a URI in `text` says a password or a token; a user's name is none.
+
+    >>> has_password("postgresql://ann@db/promax"), has_password("postgresql://ann:s3cret@db/promax")
+    (False, True)
+    """
+    return bool(_SECRET_OPTION.search(text) or _WITH_PASSWORD.search(text))
 
 
 def ui_command(store: Store, host: str, port: int) -> tuple[list[str], dict[str, str]]:

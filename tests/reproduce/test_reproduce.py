@@ -20,7 +20,7 @@ from promax.tracking import RunInfo, open_store, read_scores, read_text, runs_of
 from promax.tracking.query import KIND_TAG
 
 # Each run is a process, and so is each reproduction: `make fast` leaves these out.
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("workshop")]
 
 
 def test_a_changed_tree_is_rebuilt_and_the_run_comes_out_to_the_last_bit(workshop: Any, original: RunInfo) -> None:
@@ -131,10 +131,10 @@ def test_files_that_lie_elsewhere_are_named(workshop: Any, original: RunInfo, tm
 
 
 @contextmanager
-def longer_by(file: Path, added: bytes) -> Iterator[None]:
+def changed(file: Path, content: bytes) -> Iterator[None]:
     held = file.read_bytes()
     try:
-        file.write_bytes(held + added)
+        file.write_bytes(content)
         yield
     finally:
         file.write_bytes(held)
@@ -143,7 +143,7 @@ def longer_by(file: Path, added: bytes) -> Iterator[None]:
 def test_changed_bytes_are_refused_before_anything_is_trained(workshop: Any, original: RunInfo) -> None:
     file, runs = workshop.root / "test.jsonl", len(workshop.runs())
     # The pairs are the same; the bytes are not.
-    with longer_by(file, b"\n"):
+    with changed(file, file.read_bytes() + b"\n"):
         code, out, err = workshop.reproduce(original.run_id)
     assert (code, out, len(workshop.runs())) == (2, "", runs)
     first, second = err.splitlines()
@@ -171,7 +171,7 @@ def test_pairs_that_come_out_otherwise_of_the_same_bytes_are_refused(workshop: A
 
 def test_other_encoder_files_are_refused(workshop: Any, original: RunInfo) -> None:
     file, runs = workshop.root / "tiny" / "tokenizer_config.json", len(workshop.runs())
-    with longer_by(file, b" "):
+    with changed(file, file.read_bytes() + b" "):
         code, out, err = workshop.reproduce(original.run_id)
     assert (code, out, len(workshop.runs())) == (2, "", runs)
     expected = (
@@ -190,7 +190,8 @@ def test_a_seed_of_a_multirun(workshop: Any, original: RunInfo) -> None:
     ]
     code, out, err = workshop.reproduce(run.run_id)
     assert (code, "equal to the last bit" in out) == (0, True), out + err
-    assert workshop.runs()[0].params["seed"] == "5"
+    new = workshop.runs()[0]
+    assert (new.tags["promax.reproduces"], new.params["seed"]) == (run.run_id, "5")
 
 
 def test_a_trial_of_a_sweep(workshop: Any, original: RunInfo) -> None:
@@ -295,10 +296,12 @@ def test_a_run_that_another_machine_logged_through_a_server(
     workshop: Any, original: RunInfo, server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its tree was changed; here is another clone, root and folder: the store, files and encoder are named."""
-    module = workshop.repository / "promax" / "remote.py"
-    module.write_text("# This one is read by nothing.\n")
-    run = workshop.train(f"tracking.uri={server}", "study=remote", "optim.epochs=1")
-    module.unlink()
+    encoder = workshop.repository / "promax" / "encoder.py"
+    code = encoder.read_bytes()
+    other = code.replace(b"default_generator.manual_seed(seed)", b"default_generator.manual_seed(seed + 5)")
+    assert other != code
+    with changed(encoder, other):
+        run = workshop.train(f"tracking.uri={server}", "study=remote", "optim.epochs=1")
     clone = tmp_path / "clone"
     workshop.git("clone", "--quiet", str(workshop.repository), str(clone))
     monkeypatch.setattr("promax.reproduce.flow.checkout", lambda: clone)
@@ -306,8 +309,8 @@ def test_a_run_that_another_machine_logged_through_a_server(
     monkeypatch.chdir(tmp_path)
     places = [f"data.{side}={workshop.root / side}.jsonl" for side in ("train", "dev", "test")]
     places.append(f"model.path={workshop.root / 'tiny'}")
-    code, out, err = workshop.reproduce(run.run_id, *places, "--uri", server)
-    assert (code, "equal to the last bit" in out) == (0, True), out + err
+    ended, out, err = workshop.reproduce(run.run_id, *places, "--uri", server)
+    assert (ended, "equal to the last bit" in out) == (0, True), out + err
     assert f"of {clone}, with its change of 1 file" in out
     remote = open_store(server)
     new = workshop.runs(remote)[0]

@@ -122,8 +122,8 @@ def test_a_trial_of_the_real_encoder_is_pruned(engine: str, project: Path, proje
     """The first hardly moves the encoder; the second's rate breaks it in its first epoch, which is its last."""
     search = ["hydra/sweeper=promax_optuna", "optim.lr=1e-9,0.1", "hydra.sweeper.sampler=grid", "study=pruned"]
     rule = ["hydra.sweeper.pruner=median", "hydra.sweeper.pruner_options={n_startup_trials:1}"]
-    words = [f"engine={engine}", "model=minilm_lora", "optim.epochs=3", "optim.warmup_ratio=0", *search, *rule]
-    assert promax("train", "-m", *project_with_pairs, *words) == 0
+    model = [f"engine={engine}", "precision=fp32", "model=minilm_lora", "optim.epochs=3", "optim.warmup_ratio=0"]
+    assert promax("train", "-m", *project_with_pairs, *model, *search, *rule) == 0
     study = optuna.load_study(study_name="pruned", storage=f"sqlite:///{project / 'mlruns' / 'optuna.db'}")
     whole, pruned = study.trials
     assert (whole.state.name, pruned.state.name) == ("COMPLETE", "PRUNED")

@@ -204,6 +204,15 @@ def test_a_signal_to_the_command_reaches_workers_that_none_reaches(sweeps, numbe
     check_one_finished_run_each(sweeps.study("afar"), sweeps.runs(), trials=4)
 
 
+def test_a_password_that_submitit_would_write_down_is_refused(sweeps) -> None:
+    for word in ("hydra.sweeper.storage", "tracking.uri"):
+        uri = f"'postgresql://ann:hush@127.0.0.1:9/{word}'"
+        code, _, err = sweeps.run(LR, *SUBMITIT, f"{word}={uri}")
+        assert (code, "hush" in err) == (2, False)
+        assert err.startswith("promax: hydra/launcher=submitit: a password in an address would lie in its files; give")
+    assert not list(sweeps.root.rglob("*.pkl"))
+
+
 def test_slurms_jobs_on_the_embedded_storage_are_warned_of(sweeps) -> None:
     """Where there is no Slurm the launcher raises, after the warning."""
     sweeps.patch.setenv("PATH", "")
@@ -331,8 +340,38 @@ def test_a_worker_that_was_taken_for_dead_leaves_no_second_evidence(sweeps) -> N
     check_one_finished_run_each(study, sweeps.runs(), trials=2)
     assert study.trials[1].user_attrs["retry_of"] == 0
     (left,) = [run for run in sweeps.runs() if run.tags.get("promax.trial") == "0"]
-    expected = ("FAILED", "taken for dead: another worker has run this trial again")
+    expected = ("FAILED", "taken for dead; another worker has its trial")
     assert (left.status, left.tags["promax.reason"]) == expected
+
+
+def test_a_run_that_another_worker_took_over_stays_its_evidence(sweeps) -> None:
+    """Taken for dead between the end of its run and the word to the study, as the other looks for that run."""
+    words = (LR, "hydra.sweeper.study_name=taken", "hydra.sweeper.n_trials=1", NO_PRUNING)
+    complete = Study.complete
+
+    def too_late(self: Study, trial: optuna.Trial, values: Any) -> None:
+        sweeps.patch.setattr(Study, "complete", complete)
+        sweeps.study("taken").tell(trial.number, state=optuna.trial.TrialState.FAIL)
+        assert sweeps.start(*words).wait(timeout=300) == 0
+        complete(self, trial, values)
+
+    sweeps.patch.setattr(Study, "complete", too_late)
+    assert sweeps.run(*words)[0] == 0
+    study = sweeps.study("taken")
+    check_one_finished_run_each(study, sweeps.runs(), trials=1)
+    assert study.trials[1].user_attrs["runs"] == study.trials[0].user_attrs["runs"]
+
+
+def test_the_seeds_that_a_dead_worker_finished_are_not_run_again(sweeps) -> None:
+    words = (LR, "hydra.sweeper.study_name=seeds", "hydra.sweeper.n_trials=1", NO_PRUNING, "hydra.sweeper.seeds=[4,7]")
+    assert sweeps.start(*words, TRIVIAL_DIE="0").wait(timeout=300) == -signal.SIGKILL
+    assert sweeps.run(*words)[0] == 0
+    runs = [run for run in sweeps.runs() if run.name == "trivial"]
+    assert [(run.status, run.params["seed"], run.tags["promax.trial"]) for run in runs] == [
+        ("FINISHED", "4", "1"),
+        ("FINISHED", "7", "1"),
+    ]
+    assert sweeps.study("seeds").trials[1].user_attrs["runs"] == [run.run_id for run in runs]
 
 
 def test_a_setting_that_keeps_killing_its_workers_is_given_up(sweeps) -> None:
