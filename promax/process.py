@@ -20,15 +20,19 @@ def this_process() -> str:
     return f"{_where()}/{os.getpid()}/{birth(os.getpid())}"
 
 
+def is_here(owner: str) -> bool:
+    """Whether the process `owner`, dead or alive, is one of which this one can know that."""
+    return owner.partition("/")[0] == _where()
+
+
 def has_died(owner: str) -> bool:
     """Whether the process `owner`, as `this_process` named it, is known to be gone.
 
     A process of another machine or container is never known to be gone. One of another birth has merely inherited
     the number; where `owner` has none, as in older records, it may be the same.
     """
-    where, _, process = owner.partition("/")
-    pid, _, born = process.partition("/")
-    if where != _where() or not pid.isdigit():
+    pid, _, born = owner.partition("/")[2].partition("/")
+    if not is_here(owner) or not pid.isdigit():
         return False
     try:
         alive = birth(int(pid))

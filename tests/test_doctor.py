@@ -229,16 +229,21 @@ def test_runs_left_open_are_counted_and_left_as_they_are(stored: Path) -> None:
     store = open_store()
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
-    with start_run(store, "mine", "alive", {}, {}) as alive, start_run(store, "mine", "dead", {}, {}) as dead:
+    runs = (start_run(store, "mine", name, {}, {}) for name in ("alive", "dead", "elsewhere"))
+    with next(runs) as alive, next(runs) as dead, next(runs) as elsewhere:
         where = store.client.get_run(alive.run_id).data.tags["promax.process"].partition("/")[0]
         dead.set_tags({"promax.process": f"{where}/{ended.pid}"})
-        _, open_ones, in_progress = record.store(None)
+        elsewhere.set_tags({"promax.process": "elsewhere/1"})
+        _, open_ones, unknown, in_progress = record.store(None)
         assert open_ones == Check(
             "warning",
             "runs",
             f"1 left RUNNING by processes that died: {dead.run_id[:8]}",
             "the next `promax train` closes them as FAILED",
         )
+        # Whatever became of it: the next run leaves it open, since it may be at work.
+        says = f"1 RUNNING on other machines: {elsewhere.run_id[:8]}"
+        assert unknown == Check("ok", "runs", says, "should its machine be gone, end it in the MLflow UI")
         assert in_progress == Check("ok", "runs", "1 in progress")
         assert status(store, dead.run_id) == "RUNNING"
 

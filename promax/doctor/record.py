@@ -26,13 +26,19 @@ def store(uri: str | None) -> Iterator[Check]:
         return
     told = "answers; whether it takes runs, the first one shows" if health.schema is None else "read and written"
     yield Check("ok", "store", f"{health.label}: {told}")
-    alive, dead = running(open_store(uri))
-    if dead:
-        names = ", ".join(each[:8] for each in dead[:5]) + (", …" if len(dead) > 5 else "")
-        says = f"{len(dead)} left RUNNING by processes that died: {names}"
+    found = running(open_store(uri))
+    if found.dead:
+        says = f"{len(found.dead)} left RUNNING by processes that died: {_names(found.dead)}"
         yield Check("warning", "runs", says, "the next `promax train` closes them as FAILED")
-    if alive or not dead:
-        yield Check("ok", "runs", f"{len(alive)} in progress")
+    if found.elsewhere:
+        says = f"{len(found.elsewhere)} RUNNING on other machines: {_names(found.elsewhere)}"
+        yield Check("ok", "runs", says, "should its machine be gone, end it in the MLflow UI")
+    if found.alive or not (found.dead or found.elsewhere):
+        yield Check("ok", "runs", f"{len(found.alive)} in progress")
+
+
+def _names(runs: list[str]) -> str:
+    return ", ".join(each[:8] for each in runs[:5]) + (", …" if len(runs) > 5 else "")
 
 
 def unsent() -> Iterator[Check]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from promax.process import has_died, this_process
+from promax.process import has_died, is_here, this_process
 from promax.scores import ScoreTable
 from promax.tracking.datasets import DatasetRecord
 from promax.tracking.ending import held_signals, status_and_reason, termination_raises
@@ -172,7 +172,7 @@ def sweep_dead_runs(store: Store) -> list[str]:
     machine, or in another container.
     """
     send_at_once(store)
-    return [run_id for run_id in running(store)[1] if close_lost(store, run_id, "process died")]
+    return [run_id for run_id in running(store).dead if close_lost(store, run_id, "process died")]
 
 
 def close_lost(store: Store, run_id: str, reason: str) -> bool:
@@ -190,14 +190,23 @@ def close_lost(store: Store, run_id: str, reason: str) -> bool:
     return True
 
 
-def running(store: Store) -> tuple[list[str], list[str]]:
-    """The ids of the open runs: of those whose process may still live, and of those whose process has died."""
-    alive: list[str] = []
-    dead: list[str] = []
+@dataclass(frozen=True)
+class OpenRuns:
+    """The ids of the open runs, by their processes: alive and dead of this machine; of others nothing is known."""
+
+    alive: list[str] = field(default_factory=list)
+    dead: list[str] = field(default_factory=list)
+    elsewhere: list[str] = field(default_factory=list)
+
+
+def running(store: Store) -> OpenRuns:
+    """The open runs of a record."""
+    found = OpenRuns()
     for run in search(store, "attributes.status = 'RUNNING'"):
-        died = has_died(run.data.tags.get(PROCESS_TAG, ""))
-        (dead if died else alive).append(str(run.info.run_id))
-    return alive, dead
+        owner = run.data.tags.get(PROCESS_TAG, "")
+        of_here = found.dead if has_died(owner) else found.alive
+        (of_here if is_here(owner) else found.elsewhere).append(str(run.info.run_id))
+    return found
 
 
 def create_run(store: Store, study: str, name: str, tags: Mapping[str, object]) -> Run:
