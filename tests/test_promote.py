@@ -176,9 +176,10 @@ def test_the_champion_opens_as_the_runs_encoder(
 
 
 def assert_small(run: RunInfo) -> None:
-    """All that a run has recorded, its adapter among it, is below 5 MB."""
+    """All that a run has recorded is below 5 MB: its adapter, and no whole model."""
     files = [path for path in Path(run.artifact_uri.removeprefix("file://")).rglob("*") if path.is_file()]
-    assert "adapter_model.safetensors" in {path.name for path in files}
+    names = {path.name for path in files}
+    assert "adapter_model.safetensors" in names and "model.safetensors" not in names
     assert sum(path.stat().st_size for path in files) < 5e6
 
 

@@ -92,7 +92,8 @@ class Study:
                 standing = self.standing()
                 if standing.all_taken or standing.gave_up or self.stop_asked():
                     return None
-                self.optuna.sampler = make_sampler(self.options, len(self.trials()))
+                number = len(self.trials())
+                self.optuna.sampler = make_sampler(self.options, number)
                 with warnings.catch_warnings():
                     # That heartbeats are for `optimize` alone: they are our own.
                     warnings.simplefilter("ignore")
@@ -100,8 +101,8 @@ class Study:
                 twin = self._finished_twin(trial)
                 if twin is None:
                     self.storage.rdb.record_heartbeat(trial._trial_id)
-                    was_queued = "fixed_params" in self.trials()[trial.number].system_attrs
-                    drawn = None if was_queued else drawn_by(self.options, trial.number)
+                    # One that was queued had its number before.
+                    drawn = drawn_by(self.options, number) if trial.number == number else None
                     for key, value in {COMMAND: self.command, SLURM_JOB: _slurm_job(), SAMPLER: drawn}.items():
                         if value:
                             trial.set_user_attr(key, value)

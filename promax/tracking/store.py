@@ -35,8 +35,9 @@ ANSWER_WITHIN = 10
 # Seconds to wait for another process that creates the database; it takes one or two.
 CREATE_WITHIN = 120
 
-_CREDENTIALS = re.compile(r"(?<=://)(?:[^\s/@:]*:\S*|[^\s/@?#]*)@")
-_WITH_PASSWORD = re.compile(r"://[^\s/@:]*:[^\s/]*@")
+_WITH_PASSWORD = r"[^\s/@:]*:\S*"
+_PASSWORD = re.compile(rf"(?<=://){_WITH_PASSWORD}@")
+_CREDENTIALS = re.compile(rf"(?<=://)(?:{_WITH_PASSWORD}|[^\s/@?#]*)@")
 _SECRET_OPTION = re.compile(r"([?&](?:password|passwd|pwd|sslpassword|secret|token)=)[^&\s]+", re.IGNORECASE)
 
 
@@ -187,8 +188,10 @@ def has_password(text: str) -> bool:
 
     >>> has_password("postgresql://ann@db/promax"), has_password("postgresql://ann:s3cret@db/promax")
     (False, True)
+    >>> has_password("http://ann:a/b@db"), has_password("postgresql://db/promax?password=x")
+    (True, True)
     """
-    return bool(_SECRET_OPTION.search(text) or _WITH_PASSWORD.search(text))
+    return bool(_SECRET_OPTION.search(text) or _PASSWORD.search(text))
 
 
 def ui_command(store: Store, host: str, port: int) -> tuple[list[str], dict[str, str]]:
