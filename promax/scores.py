@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 COLUMNS = ("pair", "id1", "id2", "unit1", "unit2", "label", "score")
 PHASE = "phase"
+# What is left of the columns where the pairs themselves may not travel.
+BARE = ("pair", "unit1", "unit2", "score")
 
 
 @dataclass(frozen=True)
@@ -58,25 +61,12 @@ class ScoreTable:
 
         Floats are written as the shortest digits that read back to the same bits (`repr`).
         """
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(COLUMNS if self.phases is None else (*COLUMNS, PHASE))
-        writer.writerows(self._rows())
-        return text.getvalue()
+        columns = [self.pair, self.id1, self.id2, *self.units.T, self.label, self.score]
+        return _csv_of(COLUMNS, columns) if self.phases is None else _csv_of((*COLUMNS, PHASE), [*columns, self.phases])
 
-    def _rows(self) -> Iterator[tuple[object, ...]]:
-        columns: list[list[object]] = [
-            self.pair.tolist(),
-            list(self.id1),
-            list(self.id2),
-            self.units[:, 0].tolist(),
-            self.units[:, 1].tolist(),
-            self.label.tolist(),
-            self.score.tolist(),
-        ]
-        if self.phases is not None:
-            columns.append(self.phases.tolist())
-        return zip(*columns, strict=True)
+    def to_bare_csv(self) -> str:
+        """The columns of `BARE` as CSV text: all that is not said by the pairs themselves; `joined` puts it back."""
+        return _csv_of(BARE, [self.pair, *self.units.T, self.score])
 
     @classmethod
     def from_csv(cls, text: str) -> ScoreTable:
@@ -89,22 +79,72 @@ class ScoreTable:
         >>> table.score.tolist(), table.units.tolist(), table.phases
         ([0.1], [[0, 1]], None)
         """
-        reader = csv.reader(io.StringIO(text))
-        header = tuple(next(reader, ()))
-        if header not in (COLUMNS, (*COLUMNS, PHASE)):
-            raise ValueError(f"scores: columns {','.join(header)}: must be {','.join(COLUMNS)}[,{PHASE}]")
-        rows = list(reader)
-        for number, row in enumerate(rows):
-            if len(row) != len(header):
-                raise ValueError(f"scores: row {number} has {len(row)} values: must have {len(header)}")
-        column = dict(zip(header, zip(*rows, strict=True) if rows else [()] * len(header), strict=True))
-        units = np.array([column["unit1"], column["unit2"]], dtype=np.int64).T.reshape(-1, 2)
+        column = _columns_of(text, [COLUMNS, (*COLUMNS, PHASE)])
         return cls(
             pair=np.array(column["pair"], dtype=np.int64),
             id1=list(column["id1"]),
             id2=list(column["id2"]),
-            units=units,
+            units=_units_of(column),
             label=np.array(column["label"], dtype=np.float64),
             score=np.array(column["score"], dtype=np.float64),
             phases=np.array(column[PHASE], dtype=np.int64) if PHASE in column else None,
         )
+
+    @classmethod
+    def joined(
+        cls,
+        bare: str,
+        id1: Sequence[str],
+        id2: Sequence[str],
+        label: NDArray[np.float64],
+        phases: NDArray[np.int64] | None = None,
+    ) -> ScoreTable:
+        """The table of which `to_bare_csv` wrote `bare`, with what the n pairs of its side say, in their order.
+
+        Raises:
+            ValueError: as `from_csv`, or a pair that the side does not have.
+
+        >>> bare = "pair,unit1,unit2,score\\n1,0,1,0.1\\n"
+        >>> table = ScoreTable.joined(bare, ["A", "B"], ["C", "D"], np.array([0.0, 1.0]))
+        >>> table.id1, table.id2, table.label.tolist()
+        (['B'], ['D'], [1.0])
+        """
+        column = _columns_of(bare, [BARE])
+        pair = np.array(column["pair"], dtype=np.int64)
+        if len(pair) and not 0 <= pair.min() <= pair.max() < len(label):
+            raise ValueError(f"scores: pairs from {pair.min()} to {pair.max()}: must be from 0 to {len(label) - 1}")
+        return cls(
+            pair=pair,
+            id1=[id1[row] for row in pair],
+            id2=[id2[row] for row in pair],
+            units=_units_of(column),
+            label=label[pair],
+            score=np.array(column["score"], dtype=np.float64),
+            phases=None if phases is None else phases[pair],
+        )
+
+
+def _csv_of(names: Sequence[str], columns: Sequence[Sequence[str] | NDArray[Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(names)
+    writer.writerows(zip(*(each.tolist() if isinstance(each, np.ndarray) else each for each in columns), strict=True))
+    return text.getvalue()
+
+
+def _columns_of(text: str, allowed: Sequence[tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    """Name -> values of CSV text with the columns of one of `allowed`."""
+    reader = csv.reader(io.StringIO(text))
+    header = tuple(next(reader, ()))
+    if header not in allowed:
+        must = ",".join(allowed[0]) + (f"[,{PHASE}]" if len(allowed) > 1 else "")
+        raise ValueError(f"scores: columns {','.join(header)}: must be {must}")
+    rows = list(reader)
+    for number, row in enumerate(rows):
+        if len(row) != len(header):
+            raise ValueError(f"scores: row {number} has {len(row)} values: must have {len(header)}")
+    return dict(zip(header, zip(*rows, strict=True) if rows else [()] * len(header), strict=True))
+
+
+def _units_of(column: Mapping[str, Sequence[str]]) -> NDArray[np.int64]:
+    return np.array([column["unit1"], column["unit2"]], dtype=np.int64).T.reshape(-1, 2)

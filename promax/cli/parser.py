@@ -162,6 +162,7 @@ def _add_archive(verbs: _Verbs) -> None:
     )
     archive.add_argument("study", metavar="STUDY", help="the study, as its runs were filed with study=NAME")
     archive.add_argument("--out", type=Path, metavar="FILE", help="file to write (default: STUDY.zip)")
+    archive.add_argument("--without-pairs", action="store_true", help="no ids, labels or texts of pairs (default: all)")
     _add_uri(archive)
     archive.set_defaults(handler=run.archive)
 
@@ -171,6 +172,7 @@ def _add_restore(verbs: _Verbs) -> None:
         "restore", help="take an archived study into the record", description=texts.RESTORE_HELP, formatter_class=_Raw
     )
     restore.add_argument("file", type=Path, metavar="FILE", help="what `promax archive` wrote")
+    restore.add_argument("overrides", nargs="*", metavar="KEY=PATH", help="files of pairs that lie elsewhere now")
     restore.add_argument("--study", metavar="NAME", help="its name here (default: the one that it had)")
     _add_uri(restore)
     restore.set_defaults(handler=run.restore)

@@ -58,10 +58,13 @@ ARCHIVE_HELP = """\
 Writes all that the record holds of a study as one file: configs, parameters, metrics at every step, per-pair
 scores, figures and saved adapters; no ticket text, unless tracking.log_text asked for that. Commit it beside a
 report, or send it: `promax restore` takes it into another record, where its runs are compared, confirmed and
-reproduced like any other. The same record gives the same bytes.
+reproduced like any other. The same record gives the same bytes. With --without-pairs the pairs stay at home: no ids,
+labels or texts, only their scores by number (figures, hashes and the names of files and categories travel). Who has
+the same pairs restores all of it.
 
   promax archive my_fix
   promax archive my_fix --out experiments/my_fix/study.zip
+  promax archive my_fix --without-pairs          the tickets are confidential, or not yours to give away
 """
 
 RESTORE_HELP = """\
@@ -71,6 +74,7 @@ restoration that is stopped leaves no study behind.
 
   promax restore experiments/demo/study.zip
   promax restore my_fix.zip --study their_fix    under another name
+  promax restore my_fix.zip data.test=/data/test.jsonl    archived without its pairs, of which a file lies elsewhere
 
 Reproduce runs of people you trust: that runs the code which their record holds.
 """

@@ -66,22 +66,24 @@ def archive(options: argparse.Namespace) -> int:
     from promax.tracking import archive, open_store
 
     out = options.out or Path(f"{file_name(options.study)}.zip")
-    runs = archive(open_store(options.uri), options.study, out).runs
+    runs = archive(open_store(options.uri), options.study, out, pairs=not options.without_pairs).runs
     print(f"{out}: {len(runs)} runs of study {options.study}, {out.stat().st_size:,} bytes")
-    print(f"in another checkout: promax restore {out.name}")
+    needed = ", where its pairs are too" if options.without_pairs else ""
+    print(f"in another checkout{needed}: promax restore {out.name}")
     return 0
 
 
 def restore(options: argparse.Namespace) -> int:
-    from promax.tracking import open_store, restore
+    from promax.reproduce import restored
+    from promax.tracking import open_store
 
     try:
-        restored = restore(open_store(options.uri), options.file, options.study)
+        found = restored(open_store(options.uri), options.file, options.study, options.overrides)
     except KeyboardInterrupt:
         print("nothing of it is in the record; the same command begins again", file=sys.stderr)
         raise
-    print(f"study {restored.study}: {len(restored.ids)} runs restored")
-    print(f"next: promax compare --study {restored.study}\n      promax confirm {restored.study} --out report")
+    print(f"study {found.study}: {len(found.ids)} runs restored")
+    print(f"next: promax compare --study {found.study}\n      promax confirm {found.study} --out report")
     return 0
 
 

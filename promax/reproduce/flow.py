@@ -34,7 +34,9 @@ def reproduce(reference: str, places: Sequence[str], uri: str | None, *, fresh: 
     """
     store, own = open_store(uri), checkout()
     recorded = read(store, reference)
-    config = pinned(located(recorded, places, (Path.cwd(), project_root())), recorded, store)
+    command = f"promax reproduce {recorded.run.short_id}"
+    there = located(recorded.config, recorded.sources, places, (Path.cwd(), project_root()), command)
+    config = pinned(there, recorded, store)
     with termination_raises(), tempfile.TemporaryDirectory(prefix="promax-reproduce-") as folder:
         scratch = Path(folder)
         with rebuilt(recorded, own, scratch / "code") as code:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from promax.config import ConfigError
-from promax.reproduce.record import Recorded
 from promax.weights import file_sha256
 
 _SIDES = ("train", "dev", "test", "adversarial", "transfer")
@@ -18,16 +17,23 @@ PLACES = (*(f"data.{side}" for side in _SIDES), "data.path", "model.path")
 _HASHED = re.compile(r"^(?P<name>.+?) sha256:(?P<sha256>[0-9a-f]{64})")
 
 
-def located(recorded: Recorded, words: Sequence[str], folders: Sequence[Path]) -> dict[str, Any]:
-    """The recorded config with the absolute paths of its files, each with the bytes that it had.
+def located(
+    recorded: Mapping[str, Any],
+    sources: Mapping[str, str],
+    words: Sequence[str],
+    folders: Sequence[Path],
+    command: str,
+) -> dict[str, Any]:
+    """A `recorded` config with the absolute paths of its files, each with the bytes that it had.
 
-    `words` are KEY=PATH for files that lie elsewhere now; a relative path is looked for in each of `folders`. What
-    names no file, such as a split on the hub or a package, stays as it is.
+    `sources` is what the record has of each side's source, `words` are KEY=PATH for files that lie elsewhere now; a
+    relative path is looked for in each of `folders`. What names no file, such as a split on the hub or a package,
+    stays as it is. `command` is where the words belong, for what is refused.
 
     Raises:
         ConfigError: another key than those of `PLACES`, files that are missing, a file of other bytes.
     """
-    config = copy.deepcopy(recorded.config)
+    config = copy.deepcopy(dict(recorded))
     given = _given(words)
     for key, place in given.items():
         _put(config, key, place)
@@ -36,11 +42,16 @@ def located(recorded: Recorded, words: Sequence[str], folders: Sequence[Path]) -
     if missing := [f"data.{side}={files[side]}" for side, file in found.items() if file is None]:
         raise ConfigError(
             f"{', '.join(missing)}: no such file in {' or '.join(map(str, dict.fromkeys(folders)))}\n"
-            f"say where it lies: promax reproduce {recorded.run.short_id} {missing[0].partition('=')[0]}=FILE"
+            f"say where it lies: {command} {missing[0].partition('=')[0]}=FILE"
         )
     for side, file in found.items():
         assert file is not None, "a missing one was refused"
-        _verify(recorded, side, file)
+        expected = _sha256(sources, side, Path(recorded["data"][side]).name)
+        if expected is not None and (here := file_sha256(file)) != expected:
+            raise ConfigError(
+                f"data.{side}={file}: other bytes than the run had: sha256 {expected[:12]}… then, {here[:12]}… now\n"
+                f"nothing was done; give the file as it was: {command} data.{side}=FILE"
+            )
         config["data"][side] = str(file)
     for group in ("data", "model"):
         # A folder, where there is one of that name; else a hub id or a package.
@@ -56,7 +67,7 @@ def _given(words: Sequence[str]) -> dict[str, str]:
         key, _, path = word.partition("=")
         if key not in PLACES or not path:
             raise ConfigError(
-                f"{word}: a reproduction keeps every setting of its run; only where files lie can be said anew,"
+                f"{word}: every setting of a run stays as it was; only where files lie can be said anew,"
                 f" by KEY=PATH with {', '.join(PLACES)}"
             )
         given[key] = path
@@ -81,18 +92,8 @@ def _absolute(written: str, folders: Sequence[Path]) -> Path | None:
     return next((file.resolve() for folder in folders if (file := folder / path).exists()), None)
 
 
-def _verify(recorded: Recorded, side: str, path: Path) -> None:
-    expected = _sha256(recorded, side)
-    if expected is not None and (found := file_sha256(path)) != expected:
-        raise ConfigError(
-            f"data.{side}={path}: other bytes than the run had: sha256 {expected[:12]}… then, {found[:12]}… now\n"
-            f"nothing was trained; give the file as it was: promax reproduce {recorded.run.short_id} data.{side}=FILE"
-        )
-
-
-def _sha256(recorded: Recorded, side: str) -> str | None:
+def _sha256(sources: Mapping[str, str], side: str, name: str) -> str | None:
     """The hash that the record has of a side's file, also where it was cut and its own side has none of it."""
-    name = Path(recorded.config["data"][side]).name
-    own_first = [recorded.sources.get(side, ""), *recorded.sources.values()]
+    own_first = [sources.get(side, ""), *sources.values()]
     hashes = [match["sha256"] for source in own_first if (match := _HASHED.match(source)) and match["name"] == name]
     return hashes[0] if hashes else None

@@ -14,7 +14,8 @@ from promax.tracking import KIND_TAG, RunInfo, Store, artifacts_in, curves, get_
 
 # Tags: of a reproduction, the run that it repeats and what came of it.
 REPRODUCES, OUTCOME = "promax.reproduces", "promax.reproduction"
-_DATA = "promax.data."
+# Of a run's tags with the fingerprint of a side.
+DATA_TAG = "promax.data."
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _REQUIREMENT = re.compile(r"[A-Za-z0-9][\w.-]*==[\w.+!-]+", re.ASCII)
 
@@ -41,7 +42,9 @@ class Recorded:
     def fingerprints(self) -> dict[str, str]:
         """Side -> the hash of its pairs."""
         return {
-            key.removeprefix(_DATA): value for key, value in self.run.tags.items() if key.startswith(_DATA) and value
+            key.removeprefix(DATA_TAG): value
+            for key, value in self.run.tags.items()
+            if key.startswith(DATA_TAG) and value
         }
 
     def tag(self, name: str) -> str | None:

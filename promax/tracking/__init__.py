@@ -4,8 +4,8 @@ One thin layer over `mlflow.MlflowClient`, never the fluent API: no run is activ
 one started, so parents, children and many workers need nothing special. `store` opens the record, `record`
 writes a run into it, `query` finds runs again, `sweep` keeps the run of a sweep, `registry` holds the promoted
 encoders, `pending` keeps what a server that is away is to be told and `sync` tells it later, `archive` makes one
-file of a study and `restore` takes it in elsewhere, `health` says how the record stands, `view` how the MLflow UI
-shows it.
+file of a study, with a `manifest`, and `restore` takes it in elsewhere, `health` says how the record stands, `view`
+how the MLflow UI shows it.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
 os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
 
-from promax.tracking.archive import Manifest, archive
+from promax.tracking.archive import archive, read_manifest
 from promax.tracking.datasets import DatasetRecord, read_datasets
 from promax.tracking.ending import Terminated, held_signals, status_and_reason, termination_raises
 from promax.tracking.health import Health, examine
+from promax.tracking.manifest import ArchivedRun, Manifest
 from promax.tracking.pending import send_at_once, settle, waiting_runs, waits
 from promax.tracking.query import (
     BASELINE_KEY,
@@ -65,6 +66,7 @@ __all__ = [
     "KIND_TAG",
     "REASON_TAG",
     "REPRODUCTION",
+    "ArchivedRun",
     "Champion",
     "DatasetRecord",
     "Health",
@@ -97,6 +99,7 @@ __all__ = [
     "open_sweep",
     "read_ahead",
     "read_datasets",
+    "read_manifest",
     "read_scores",
     "read_text",
     "register",

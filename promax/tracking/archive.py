@@ -3,6 +3,8 @@
 A zip of a manifest, study.json, and the runs' files, each under artifacts/<run id>/. It is read as what it is, a
 file from somebody else: the manifest by a strict schema, and nothing but the files that it names, each of the size
 and with the hash that it says. No `unzip` is involved, so names that lead elsewhere and links lead nowhere.
+
+Where pairs may not travel, it is written without them: of per-pair scores the numbers alone, and no texts.
 """
 
 from __future__ import annotations
@@ -13,94 +15,43 @@ import sys
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Literal, TypeVar
+from typing import Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, StringConstraints, ValidationError
+from pydantic import ValidationError
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from promax import __version__
 from promax.config import ConfigError
 from promax.files import make_folder, regular
-from promax.tracking.datasets import DatasetRecord, read_datasets
+from promax.scores import ScoreTable
+from promax.tracking.datasets import read_datasets
+from promax.tracking.manifest import ArchivedFile, ArchivedRun, Manifest
 from promax.tracking.pending import waits
-from promax.tracking.query import FIRST_ID, experiment_of, fetch_artifacts, run_info, search
-from promax.tracking.record import LONGEST_PARAM, LONGEST_TAG, PROCESS_TAG
-from promax.tracking.store import Store
+from promax.tracking.query import FIRST_ID, KIND_TAG, experiment_of, fetch_artifacts, run_info, search
+from promax.tracking.record import PROCESS_TAG
+from promax.tracking.store import Store, mask
 from promax.tracking.view import DESCRIPTION_TAG
 
 T = TypeVar("T")
 
 MANIFEST = "study.json"
-# Bytes of a manifest, and of one file in an archive: far above what runs have, far below what fills a disk.
-MOST_MANIFEST, MOST_FILE = 200_000_000, 2_000_000_000
+# Bytes of a manifest: far above what studies have, far below what fills a disk.
+MOST_MANIFEST = 200_000_000
 
 # MLflow's own tags of a run that say something in another record too.
 _KEPT = ("mlflow.runName", "mlflow.parentRunId", DESCRIPTION_TAG)
 
 
-def _path(path: str) -> str:
-    """Where a file of a run lies: in its folder and in no other, on any system."""
-    parts = PurePosixPath(path).parts
-    if (
-        not parts
-        or path != "/".join(parts)
-        or path.startswith("/")
-        or {".", ".."} & set(parts)
-        or set(path) & set('\\:\0"<>|?*')
-    ):
-        raise ValueError(f"{path!r} is no path within a run")
-    return path
-
-
-Hex32 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
-Line = Annotated[str, StringConstraints(min_length=1, max_length=250, pattern=r"^[^\x00-\x1f]+$")]
-Natural = Annotated[int, Field(ge=0, lt=1 << 53)]
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ArchivedFile(_Strict):
-    """A file of a run: its bytes as they must be found."""
-
-    size: Annotated[int, Field(ge=0, le=MOST_FILE)]
-    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-
-
-class ArchivedRun(_Strict):
-    """A run with all that the record holds of it; a metric is (name, value, Unix milliseconds, step)."""
-
-    run_id: Hex32
-    name: Line
-    status: Literal["FINISHED", "FAILED", "KILLED"]
-    start_time: Natural
-    end_time: Natural
-    params: dict[Line, Annotated[str, StringConstraints(max_length=LONGEST_PARAM)]]
-    tags: dict[Line, Annotated[str, StringConstraints(max_length=LONGEST_TAG)]]
-    metrics: list[tuple[Line, FiniteFloat, Natural, Natural]]
-    datasets: list[DatasetRecord]
-    files: dict[Annotated[str, AfterValidator(_path)], ArchivedFile]
-
-
-class Manifest(_Strict):
-    """All of a study but the contents of its files; runs in the order in which they began."""
-
-    format: Literal[1]
-    promax: Line
-    study: Line
-    experiment: Line
-    runs: Annotated[list[ArchivedRun], Field(min_length=1)]
-
-
-def archive(store: Store, study: str, out: Path) -> Manifest:
+def archive(store: Store, study: str, out: Path, *, pairs: bool = True) -> Manifest:
     """Write the whole record of a study, its baselines, sweeps and verdicts included, as the file `out`.
 
     The same record gives the same bytes. What a run is named by stays: a study that was itself restored is archived
-    with its first ids.
+    with its first ids. Without `pairs` no ids, labels and texts of pairs are written, only their scores; who has the
+    same pairs puts them back as the study is restored.
 
     Raises:
         ConfigError: no such study or no run in it; a run that goes on, or of which something waits on disk; `out`
@@ -122,15 +73,24 @@ def archive(store: Store, study: str, out: Path) -> Manifest:
     try:
         with _writing(out), zipfile.ZipFile(beside, "w", zipfile.ZIP_DEFLATED) as packed:
             first = {run.info.run_id: run_info(store, run, study).first_id for run in found}
-            runs = [_archived(store, run.info.run_id, first, packed) for run in watched(found, "archiving")]
-            manifest = Manifest(format=1, promax=__version__, study=study, experiment=experiment, runs=runs)
+            pack = partial(_packed if pairs else _packed_bare, packed)
+            runs = [_archived(store, run.info.run_id, first, pack) for run in watched(found, "archiving")]
+            number: Literal[1, 2] = 1 if pairs else 2
+            manifest = Manifest(format=number, promax=__version__, study=study, experiment=experiment, runs=runs)
             # Indented, so that a change of it can be read.
-            packed.writestr(_entry(MANIFEST), manifest.model_dump_json(indent=1))
+            packed.writestr(_entry(MANIFEST), manifest.model_dump_json(indent=1, exclude_none=True))
         with _writing(out):
             beside.replace(out)
     finally:
         beside.unlink(missing_ok=True)
     return manifest
+
+
+def read_manifest(path: Path) -> Manifest:
+    """What an archive says of itself; raises as `Archive`."""
+    opened = Archive(path)
+    opened.close()
+    return opened.manifest
 
 
 class Archive:
@@ -201,7 +161,9 @@ class Archive:
             raise ConfigError(f"{self._path}: damaged: its files are not those that it lists ({odd[0]!r})")
 
 
-def _archived(store: Store, run_id: str, first: Mapping[str, str], packed: zipfile.ZipFile) -> ArchivedRun:
+def _archived(
+    store: Store, run_id: str, first: Mapping[str, str], pack: Callable[[str, str, Path], ArchivedFile | None]
+) -> ArchivedRun:
     with store.talking():
         run = store.client.get_run(run_id)
         metrics = [
@@ -212,7 +174,11 @@ def _archived(store: Store, run_id: str, first: Mapping[str, str], packed: zipfi
     with tempfile.TemporaryDirectory(prefix="promax-") as scratch:
         folder = fetch_artifacts(store, run_id, Path(scratch))
         files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
-        packing = {path: _packed(packed, _name(first[run_id], path), file) for path, file in files.items()}
+        if not files and run.data.tags.get(KIND_TAG) in ("tuned", "baseline") and run.info.status == "FINISHED":
+            raise ConfigError(
+                f"run {run_id[:8]}: its files are not in {mask(run.info.artifact_uri)}; was the project moved?"
+            )
+        packing = {path: pack(first[run_id], path, file) for path, file in files.items()}
     return ArchivedRun(
         run_id=first[run_id],
         name=run.info.run_name,
@@ -223,7 +189,7 @@ def _archived(store: Store, run_id: str, first: Mapping[str, str], packed: zipfi
         tags={key: renamed(value, first) for key, value in sorted(run.data.tags.items()) if _is_kept(key)},
         metrics=sorted(metrics, key=lambda each: (each[0], each[3], each[2])),
         datasets=read_datasets(store, run_id),
-        files=packing,
+        files={path: found for path, found in packing.items() if found is not None},
     )
 
 
@@ -237,14 +203,28 @@ def _is_kept(key: str) -> bool:
     return key in _KEPT or not (key.startswith("mlflow.") or key in (PROCESS_TAG, FIRST_ID))
 
 
-def _packed(packed: zipfile.ZipFile, name: str, file: Path) -> ArchivedFile:
+def _packed(packed: zipfile.ZipFile, run_id: str, path: str, file: Path) -> ArchivedFile:
     digest, size = hashlib.sha256(), 0
-    with file.open("rb") as source, packed.open(_entry(name), "w", force_zip64=True) as target:
+    with file.open("rb") as source, packed.open(_entry(_name(run_id, path)), "w", force_zip64=True) as target:
         while chunk := source.read(1 << 20):
             digest.update(chunk)
             size += len(chunk)
             target.write(chunk)
     return ArchivedFile(size=size, sha256=digest.hexdigest())
+
+
+def _packed_bare(packed: zipfile.ZipFile, run_id: str, path: str, file: Path) -> ArchivedFile | None:
+    """As `_packed`, a table of scores without its pairs; None for the pairs' texts, which are not packed."""
+    match PurePosixPath(path).parts:
+        case ("texts", *_):
+            return None
+        case ("scores", _):
+            content = file.read_bytes()
+            bare = ScoreTable.from_csv(content.decode()).to_bare_csv().encode()
+            packed.writestr(_entry(_name(run_id, path)), bare)
+            hashes = (hashlib.sha256(each).hexdigest() for each in (bare, content))
+            return ArchivedFile(size=len(bare), sha256=next(hashes), whole=next(hashes))
+    return _packed(packed, run_id, path, file)
 
 
 def _entry(name: str) -> zipfile.ZipInfo:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from promax.config import ConfigError, project_root
 from promax.process import has_died, this_process
-from promax.tracking.archive import Archive, ArchivedRun, renamed, watched
+from promax.tracking.archive import Archive, renamed, watched
 from promax.tracking.ending import held_signals, termination_raises
+from promax.tracking.manifest import ArchivedRun
 from promax.tracking.query import FIRST_ID
 from promax.tracking.record import PROCESS_TAG
 from promax.tracking.store import Store, TrackingError
@@ -31,20 +33,28 @@ class Restored:
     ids: dict[str, str]
 
 
-def restore(store: Store, path: Path, study: str | None = None) -> Restored:
+Complete = Callable[[ArchivedRun, Path], None]
+"""A run that was archived without its pairs, and the folder of its files -> its tables of scores are whole again."""
+
+
+def restore(store: Store, path: Path, study: str | None = None, complete: Complete | None = None) -> Restored:
     """Take the study in the file `path` into a record, under its own name or as `study`.
 
     Its runs have new ids, and links between them lead to these. Their first ids stay with them: `get_run` finds them by
     either, and what is reported names the first. Where this is stopped the record shows nothing of it, and where it is
-    killed, the next one removes what it had begun.
+    killed, the next one removes what it had begun. `complete` puts the pairs back into a study that was archived
+    without them, which comes to the bytes that it had.
 
     Raises:
-        ConfigError: `path` is no archive or a damaged one; the record has a study of that name already.
+        ConfigError: `path` is no archive or a damaged one; the record has a study of that name already; pairs that
+            are not there, or not those of the study.
         TrackingError: the record can't be written to.
     """
     archive = Archive(path)
     try:
         manifest = archive.manifest
+        if manifest.is_bare and complete is None:
+            raise ConfigError(f"{path}: was archived without its pairs, which are needed to restore it")
         name = study or manifest.study
         _remove_halves(store)
         _refuse_taken(store, name)
@@ -53,7 +63,7 @@ def restore(store: Store, path: Path, study: str | None = None) -> Restored:
         with termination_raises(), _experiment(store, name) as experiment:
             ids = {run.run_id: _create(store, experiment, run) for run in manifest.runs}
             for run in watched(manifest.runs, "restoring"):
-                _fill(store, archive, run, ids, experiment)
+                _fill(store, archive, run, ids, experiment, complete)
         return Restored(name, ids)
     finally:
         archive.close()
@@ -102,16 +112,28 @@ def _create(store: Store, experiment: str, run: ArchivedRun) -> str:
     return str(made.info.run_id)
 
 
-def _fill(store: Store, archive: Archive, run: ArchivedRun, ids: dict[str, str], experiment: str) -> None:
+def _fill(
+    store: Store, archive: Archive, run: ArchivedRun, ids: dict[str, str], experiment: str, complete: Complete | None
+) -> None:
     """All that an archive holds of a run, its end last."""
     number = archive.manifest.experiment
     tags = {key: _here(renamed(value, ids), number, experiment) for key, value in run.tags.items()}
     with tempfile.TemporaryDirectory(prefix="promax-") as scratch:
         archive.extract(run, Path(scratch))
+        if run.bare:
+            assert complete is not None, "an archive that needs it was refused without"
+            complete(run, Path(scratch))
+            _verify(run, Path(scratch))
         insist(store, ids[run.run_id], Write(metrics=run.metrics, params=run.params, tags=tags, datasets=run.datasets))
         if run.files:
             insist(store, ids[run.run_id], Write(file=Path(scratch)))
     insist(store, ids[run.run_id], Write(ended=(run.status, run.end_time)))
+
+
+def _verify(run: ArchivedRun, folder: Path) -> None:
+    for path, expected in run.bare.items():
+        if hashlib.sha256((folder / path).read_bytes()).hexdigest() != expected:
+            raise ConfigError(f"run {run.run_id[:8]}: {path} with its pairs is not what it was; the archive is damaged")
 
 
 def _here(text: str, there: str, here: str) -> str:

@@ -71,7 +71,7 @@ def test_a_run_without_a_result(
 def test_only_places_can_be_said_anew(log: Log, capsys: pytest.CaptureFixture[str]) -> None:
     run_id = log({})
     assert refusal(capsys, run_id, "optim.lr=1e-4") == (
-        "promax: optim.lr=1e-4: a reproduction keeps every setting of its run; only where files lie can be said anew,"
+        "promax: optim.lr=1e-4: every setting of a run stays as it was; only where files lie can be said anew,"
         " by KEY=PATH with data.train, data.dev, data.test, data.adversarial, data.transfer, data.path, model.path\n"
     )
     assert refusal(capsys, run_id, "data.train=a.jsonl") == (

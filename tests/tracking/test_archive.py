@@ -211,6 +211,10 @@ def test_what_can_t_be_archived_is_refused(store: Store, tmp_path: Path) -> None
     (tmp_path / "mlruns" / "pending" / run.run_id / "000001.json").write_text("{}")
     with pytest.raises(ConfigError, match=rf"^study fix: something of run {run.run_id[:8]} waits on disk; first: "):
         archive(store, "fix", tmp_path / "none.zip")
+    with start_run(store, "moved", "baseline", {}, {KIND_TAG: "baseline"}) as run:
+        pass
+    with pytest.raises(ConfigError, match=rf"^run {run.run_id[:8]}: its files are not in .*; was the project moved\?$"):
+        archive(store, "moved", tmp_path / "none.zip")
     record(store, "other")
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match=r"^--out .*file/none.zip: can't be made a folder: "):
@@ -272,6 +276,10 @@ def _same_id(manifest: dict[str, Any], files: dict[str, bytes]) -> None:
     manifest["runs"].append(manifest["runs"][1])
 
 
+def _bare(manifest: dict[str, Any], files: dict[str, bytes]) -> None:
+    next(iter(manifest["runs"][0]["files"].values()))["whole"] = "0" * 64
+
+
 HOSTILE = {
     "climbs": (_moved("../../outside"), "is no path within a run"),
     "absolute": (_moved("/outside"), "is no path within a run"),
@@ -291,7 +299,8 @@ HOSTILE = {
     "not finite": (_in_run("metrics", [["dev/x", float("nan"), 0, 0]]), "Input should be a finite number"),
     "a tag that would be cut": (_in_run("tags", {"a": "x" * 8001}), "String should have at most 8000 characters"),
     "unknown": (_in_run("_target_", "os.system"), "Extra inputs are not permitted"),
-    "version": (lambda manifest, files: manifest.update(format=2), "format: Input should be 1"),
+    "version": (lambda manifest, files: manifest.update(format=3), "format: Input should be 1 or 2"),
+    "no pairs": (_bare, "was archived without its pairs, which are needed to restore it"),
 }
 
 
@@ -413,7 +422,7 @@ def test_a_server_takes_a_study_in(
         "create_experiment",
         "create_run",
         "log_batch",
-        "log_artifact",
+        "log_artifacts",
         "set_terminated",
         "rename_experiment",
     } <= used
