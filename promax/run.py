@@ -8,21 +8,18 @@ import json
 import logging
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 from filelock import FileLock
-from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 
 from promax import description, encoder, export, journal, packed, portable, weights
 from promax.adversarial import diagnose
 from promax.audit.training import log_audit
+from promax.clock import Clock
 from promax.config import Config, ConfigError, checkout, flatten, project_root
 from promax.data.pairs import positives
 from promax.data.splits import Splits
@@ -62,28 +59,6 @@ class RunResult:
     fit: FitReport | None
 
 
-@dataclass
-class _Clock:
-    """A run's seconds: all of them, and those in steps and embeddings, which no two runs share."""
-
-    began: float = field(default_factory=time.perf_counter)
-    trained: float = 0.0
-
-    def timed(self, embed: Callable[..., NDArray[np.float32]]) -> Callable[..., NDArray[np.float32]]:
-        def timed_embed(texts: list[str], **how: Any) -> NDArray[np.float32]:
-            began = time.perf_counter()
-            try:
-                return embed(texts, **how)
-            finally:
-                self.trained += time.perf_counter() - began
-
-        return timed_embed
-
-    def other(self) -> float:
-        """Seconds so far of anything else."""
-        return time.perf_counter() - self.began - self.trained
-
-
 @dataclass(frozen=True)
 class _Setting:
     """What all the steps of a run share."""
@@ -95,7 +70,7 @@ class _Setting:
     provenance: Provenance
     overrides: Sequence[str]
     trial: Trial | None
-    clock: _Clock
+    clock: Clock
 
     @property
     def pictures(self) -> bool:
@@ -117,7 +92,7 @@ def run(cfg: Config, splits: Splits, overrides: Sequence[str] = (), trial: Trial
         ConfigError: the request does not fit the pairs, the model or the machine.
         RuntimeError: training did not do what was configured; the run is then recorded as FAILED.
     """
-    clock = _Clock()
+    clock = Clock()
     try:
         return _run(cfg, splits, overrides, trial, clock)
     finally:
@@ -125,7 +100,7 @@ def run(cfg: Config, splits: Splits, overrides: Sequence[str] = (), trial: Trial
             trial.trained(clock.trained)
 
 
-def _run(cfg: Config, splits: Splits, overrides: Sequence[str], trial: Trial | None, clock: _Clock) -> RunResult:
+def _run(cfg: Config, splits: Splits, overrides: Sequence[str], trial: Trial | None, clock: Clock) -> RunResult:
     device = encoder.resolve_device(cfg.device)
     portable.check(cfg, device)
     if trial is None:
@@ -180,25 +155,40 @@ def baseline_config(cfg: Config) -> Config:
     return dataclasses.replace(cfg, model=model, optim=dataclasses.replace(cfg.optim, epochs=0), save="none")
 
 
+# The baselines that trials of this process were measured against, by record, study and what they depend on: none of a
+# sweep's trials looks for it again.
+_BASELINES: dict[tuple[Store, str, str], RunInfo] = {}
+
+
 def _baseline_of(setting: _Setting) -> RunInfo:
     """The study's baseline on these pairs, computed now where there is none yet."""
-    cfg, store, trial = setting.cfg, setting.store, setting.trial
-    if trial is not None and BASELINE_RUN in trial.tags:
+    store, trial = setting.store, setting.trial
+    if trial is None:
+        return _found_or_made(setting, _baseline_key(setting))
+    if BASELINE_RUN in trial.tags:
         return get_run(store, trial.tags[BASELINE_RUN])
+    key = (store, setting.cfg.study, _baseline_key(setting))
+    if key not in _BASELINES:
+        _BASELINES[key] = _found_or_made(setting, key[-1])
+    return _BASELINES[key]
+
+
+def _found_or_made(setting: _Setting, key: str) -> RunInfo:
+    cfg, store = setting.cfg, setting.store
     mlruns = project_root() / "mlruns"
     mlruns.mkdir(parents=True, exist_ok=True)
     # The workers of a sweep begin together: one makes the baseline, the others wait and find it.
     with FileLock(mlruns / "baseline.lock"):
         # It may wait on disk, for a server that was away when it was made.
         send_at_once(store)
-        found = find_baseline(store, cfg.study, _baseline_key(setting))
+        found = find_baseline(store, cfg.study, key)
         if found is not None:
             setting.tell("baseline: run %s, found again", found.short_id)
             return found
         _logger.info("baseline: this study has none on these pairs, so it comes first")
         untuned = baseline_config(cfg)
         model = encoder.load(untuned.model, setting.device, untuned.seed)
-        made = _record(dataclasses.replace(setting, cfg=untuned, trial=None, clock=_Clock()), model, baseline=None)
+        made = _record(dataclasses.replace(setting, cfg=untuned, trial=None, clock=Clock()), model, baseline=None)
         settle(store, made.run_id)
         return get_run(store, made.run_id)
 
@@ -230,7 +220,8 @@ def _record(setting: _Setting, model: SentenceTransformer, baseline: RunInfo | N
         if trial is not None:
             trial.opened(record.run_id)
         setting.tell("run %s: %s", record.run_id[:8], name)
-        journal.log_request(record, cfg, splits, provenance, setting.overrides)
+        with record.together():
+            journal.log_request(record, cfg, splits, provenance, setting.overrides)
         # Judged in float32, so that the saved model scores as recorded; bfloat16 is exact enough to rank epochs.
         embed = setting.clock.timed(partial(encoder.embed, model, batch_size=cfg.eval.batch_size))
         ranked = partial(embed, precision=cfg.precision)

@@ -21,6 +21,7 @@ ROOMS = {
     "scores": set(),
     "figures": set(),
     "trial": set(),
+    "clock": set(),
     "process": set(),
     "files": {"config"},
     "tiers": {"config"},
@@ -50,7 +51,7 @@ ROOMS = {
     },
     "run": {
         *("config", "data", "weights", "encoder", "export", "train", "evaluate", "adversarial", "audit"),
-        *("provenance", "portable", "journal", "description", "tracking", "trial", "packed"),
+        *("provenance", "portable", "journal", "description", "tracking", "trial", "clock", "packed"),
     },
     "vectors": {"config", "weights", "encoder", "portable"},
     "audit": {
