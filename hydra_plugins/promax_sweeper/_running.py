@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import logging
 import math
-import pickle
 import statistics
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -46,7 +45,7 @@ class ReadOnce(ConfigRepository):
 
     def __init__(self, read: ConfigRepository) -> None:
         self.sources = read.sources
-        self._found: dict[tuple[str, ...], bytes] = {}
+        self._found: dict[tuple[str, ...], ConfigResult | None] = {}
 
     def __deepcopy__(self, _memo: object) -> ReadOnce:
         """Hydra composes from a copy, to which `hydra.searchpath` may give other sources; what was read is shared."""
@@ -57,10 +56,9 @@ class ReadOnce(ConfigRepository):
     def load_config(self, config_path: str) -> ConfigResult | None:
         key = (config_path, *(source.path for source in self.sources))
         if key not in self._found:
-            self._found[key] = pickle.dumps(super().load_config(config_path))
-        # Hydra merges into what it is given: each time another, for which unpickling takes a seventh of a deep copy.
-        found: ConfigResult | None = pickle.loads(self._found[key])
-        return found
+            self._found[key] = super().load_config(config_path)
+        # Hydra merges into what it is given.
+        return copy.deepcopy(self._found[key])
 
 
 @dataclass(frozen=True)
