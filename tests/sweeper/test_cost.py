@@ -36,13 +36,14 @@ def promax(*words: str) -> None:
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, Counter[str]]:
     """What is done in this process from now on, how often: files hashed and encoders opened by path, texts tokenized,
-    baselines' scores read by side."""
+    baselines sought by study, their scores read by side."""
     weights._digest.cache_clear()
     base._kept.cache_clear()
     encoder._adapted.cache_clear()
     query.finished_scores.cache_clear()
     query.read_ahead.cache_clear()
-    seen: dict[str, Counter[str]] = {kind: Counter() for kind in ("hashed", "opened", "adapted", "tokenized", "read")}
+    kinds = ("hashed", "opened", "adapted", "tokenized", "sought", "read")
+    seen: dict[str, Counter[str]] = {kind: Counter() for kind in kinds}
     preprocess, opened, read = SentenceTransformer.preprocess, SentenceTransformer.__init__, query.read_scores
     attach = encoder.attach_lora
 
@@ -58,6 +59,10 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, Counter[str]]:
         seen["adapted"][f"seed {seed}"] += 1
         attach(transformer, lora, seed)
 
+    def counting_find(store: Any, study: str, key: str) -> Any:
+        seen["sought"][study] += 1
+        return query.find_baseline(store, study, key)
+
     def counting_read(store: Any, run_id: str, side: Any) -> Any:
         seen["read"][side] += 1
         return read(store, run_id, side)
@@ -72,6 +77,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, Counter[str]]:
     monkeypatch.setattr(SentenceTransformer, "preprocess", counting_preprocess)
     monkeypatch.setattr(SentenceTransformer, "__init__", counting_init)
     monkeypatch.setattr(encoder, "attach_lora", counting_attach)
+    monkeypatch.setattr("promax.run.find_baseline", counting_find)
     monkeypatch.setattr(query, "read_scores", counting_read)
     return seen
 
@@ -89,6 +95,7 @@ def test_within_a_worker_nothing_is_done_twice(
     assert counted["opened"] == {"model": 1}
     assert counted["adapted"] == {"seed 0": 1}
     assert len(counted["tokenized"]) > 100 and set(counted["tokenized"].values()) == {1}
+    assert counted["sought"] == {"cost": 1}
     assert counted["read"] == {"dev": 1, "test": 1}
     # What is common to all trials is told once, each epoch under its trial's name.
     assert err.count("audit: looking through") == err.count("told in audit/report.md") == 1
