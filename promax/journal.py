@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -34,6 +35,7 @@ from promax.tracking import (
     RunInfo,
     Store,
     finished_scores,
+    mask,
 )
 from promax.train import EpochRecord, FitReport
 
@@ -68,6 +70,7 @@ def log_request(record: Run, cfg: Config, splits: Splits, provenance: Provenance
         record.log_text(provenance.diff, "git.diff")
     if provenance.changed or provenance.untracked:
         lines = [f"M {name}" for name in provenance.changed] + [f"? {name}" for name in provenance.untracked]
+        lines += [f"* {name}" for name in _masked(provenance.diff)]
         record.log_text("\n".join(lines) + "\n", "git_status.txt")
     if splits.notes:
         record.log_text("\n".join(splits.notes) + "\n", "data_notes.txt")
@@ -75,6 +78,16 @@ def log_request(record: Run, cfg: Config, splits: Splits, provenance: Provenance
     if cfg.tracking.log_text:
         for side, pairs in splits.sides():
             record.log_text(_texts(pairs), f"texts/{side}.jsonl")
+
+
+def _masked(diff: str) -> list[str]:
+    """The files in a diff with credentials of URIs in them, without which they are recorded.
+
+    >>> _masked("diff --git a/x.py b/x.py\\n+URI = 'http://ann:s3cret@db'\\ndiff --git a/y.py b/y.py\\n+1\\n")
+    ['x.py']
+    """
+    parts = re.split(r"^(?=diff --git )", diff, flags=re.MULTILINE)
+    return [part.partition("\n")[0].rpartition(" b/")[2] for part in parts if mask(part) != part]
 
 
 def log_epoch(record: Run, epoch: EpochRecord) -> None:

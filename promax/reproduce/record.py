@@ -121,13 +121,19 @@ def _lost(status: list[str], diff: str) -> list[str]:
 
     >>> _lost(["M promax/run.py", "? promax/new.py", "M conf/a.yaml"], "diff --git a/promax/run.py b/promax/run.py")
     ['promax/new.py was not in git, and only its name was recorded']
+    >>> _lost(["M promax/run.py", "* promax/run.py"], "diff --git a/promax/run.py b/promax/run.py")
+    ['promax/run.py holds credentials, which are masked in git.diff']
     """
     lost = []
     if "\n[cut here: " in diff:
         lost.append("git.diff was cut, being too long")
     for line in status:
         mark, _, name = line.partition(" ")
-        if name.startswith("promax/") and name.endswith((".py", ".yaml")) and f" b/{name}" not in diff:
+        if not (name.startswith("promax/") and name.endswith((".py", ".yaml"))):
+            continue
+        if mark == "*":
+            lost.append(f"{name} holds credentials, which are masked in git.diff")
+        elif f" b/{name}" not in diff:
             why = "was not in git, and only its name was recorded" if mark == "?" else "was changed in a way unrecorded"
             lost.append(f"{name} {why}")
     return lost
