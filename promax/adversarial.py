@@ -114,7 +114,7 @@ def diagnose(
     obstacle = _obstacle(selection, cfg.adversarial.lexical_roc_auc)
     if obstacle is not None:
         return Diagnosis(*obstacle, selection)
-    judged = _bare(pairs.take(selection.rows))
+    judged = stripped(pairs.take(selection.rows))
     scores, units = embed_pairs(embed, judged)[1], resampling_units(judged.tickets(), selection.positive)
     statistics = _statistics(scores, selection)
     absent: dict[str, str] = {}
@@ -141,7 +141,7 @@ def select(pairs: Pairs, positive: NDArray[np.bool_], lexical_roc_auc: float) ->
     assert pairs.category1 is not None and pairs.category2 is not None, "a side without categories has no hard pairs"
     known = np.array([bool(a and b) for a, b in zip(pairs.category1, pairs.category2, strict=True)])
     same = np.array([text_key(a) == text_key(b) for a, b in zip(pairs.category1, pairs.category2, strict=True)])
-    bare = _bare(pairs)
+    bare = stripped(pairs)
     overlap = tfidf_similarity(bare.text1, bare.text2)
     candidates = np.flatnonzero(known & (positive != same))
     highest, lowest = _bounds(overlap[candidates], positive[candidates], lexical_roc_auc)
@@ -211,7 +211,7 @@ def _thresholds(embed: Embed, dev: Pairs | None, positive_from: float | None) ->
     positive = positives(dev.labels, positive_from)
     if positive is None:
         raise UndefinedMetric(GRADED)
-    bare = _bare(dev)
+    bare = stripped(dev)
     of_encoder, of_words = embed_pairs(embed, bare)[1], tfidf_similarity(bare.text1, bare.text2)
     return metrics.best_threshold(of_encoder, positive), metrics.best_threshold(of_words, positive)
 
@@ -250,7 +250,7 @@ def _verdict(
     return ("not run", missing) if missing else ("passed", [])
 
 
-def _bare(pairs: Pairs) -> Pairs:
+def stripped(pairs: Pairs) -> Pairs:
     """The pairs with the context cut off their texts."""
     return replace(
         pairs,

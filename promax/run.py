@@ -220,8 +220,7 @@ def _record(setting: _Setting, model: SentenceTransformer, baseline: RunInfo | N
         if trial is not None:
             trial.opened(record.run_id)
         setting.tell("run %s: %s", record.run_id[:8], name)
-        with record.together():
-            journal.log_request(record, cfg, splits, provenance, setting.overrides)
+        journal.log_request(record, cfg, splits, provenance, setting.overrides)
         # Judged in float32, so that the saved model scores as recorded; bfloat16 is exact enough to rank epochs.
         embed = setting.clock.timed(partial(encoder.embed, model, batch_size=cfg.eval.batch_size))
         ranked = partial(embed, precision=cfg.precision)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 COLUMNS = ("pair", "id1", "id2", "unit1", "unit2", "label", "score")
 PHASE = "phase"
-# What is left of the columns where the pairs themselves may not travel.
-BARE = ("pair", "unit1", "unit2", "score")
+# What is left of the columns where the pairs may not travel. Units say which of them are positive, or share a ticket.
+BARE = ("pair", "score")
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,8 @@ class ScoreTable:
         return _csv_of(COLUMNS, columns) if self.phases is None else _csv_of((*COLUMNS, PHASE), [*columns, self.phases])
 
     def to_bare_csv(self) -> str:
-        """The columns of `BARE` as CSV text: all that is not said by the pairs themselves; `joined` puts it back."""
-        return _csv_of(BARE, [self.pair, *self.units.T, self.score])
+        """The columns of `BARE` as CSV text: all that the pairs don't say themselves."""
+        return _csv_of(BARE, [self.pair, self.score])
 
     @classmethod
     def from_csv(cls, text: str) -> ScoreTable:
@@ -81,47 +81,27 @@ class ScoreTable:
         """
         column = _columns_of(text, [COLUMNS, (*COLUMNS, PHASE)])
         return cls(
-            pair=np.array(column["pair"], dtype=np.int64),
+            pair=_whole(column["pair"]),
             id1=list(column["id1"]),
             id2=list(column["id2"]),
-            units=_units_of(column),
+            units=np.stack([_whole(column["unit1"]), _whole(column["unit2"])], axis=1),
             label=np.array(column["label"], dtype=np.float64),
             score=np.array(column["score"], dtype=np.float64),
-            phases=np.array(column[PHASE], dtype=np.int64) if PHASE in column else None,
+            phases=_whole(column[PHASE]) if PHASE in column else None,
         )
 
-    @classmethod
-    def joined(
-        cls,
-        bare: str,
-        id1: Sequence[str],
-        id2: Sequence[str],
-        label: NDArray[np.float64],
-        phases: NDArray[np.int64] | None = None,
-    ) -> ScoreTable:
-        """The table of which `to_bare_csv` wrote `bare`, with what the n pairs of its side say, in their order.
 
-        Raises:
-            ValueError: as `from_csv`, or a pair that the side does not have.
+def read_bare(text: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The pairs' numbers and scores that `to_bare_csv` wrote.
 
-        >>> bare = "pair,unit1,unit2,score\\n1,0,1,0.1\\n"
-        >>> table = ScoreTable.joined(bare, ["A", "B"], ["C", "D"], np.array([0.0, 1.0]))
-        >>> table.id1, table.id2, table.label.tolist()
-        (['B'], ['D'], [1.0])
-        """
-        column = _columns_of(bare, [BARE])
-        pair = np.array(column["pair"], dtype=np.int64)
-        if len(pair) and not 0 <= pair.min() <= pair.max() < len(label):
-            raise ValueError(f"scores: pairs from {pair.min()} to {pair.max()}: must be from 0 to {len(label) - 1}")
-        return cls(
-            pair=pair,
-            id1=[id1[row] for row in pair],
-            id2=[id2[row] for row in pair],
-            units=_units_of(column),
-            label=label[pair],
-            score=np.array(column["score"], dtype=np.float64),
-            phases=None if phases is None else phases[pair],
-        )
+    Raises:
+        ValueError: as `ScoreTable.from_csv`.
+
+    >>> [each.tolist() for each in read_bare("pair,score\\n1,0.5\\n")]
+    [[1], [0.5]]
+    """
+    column = _columns_of(text, [BARE])
+    return _whole(column["pair"]), np.array(column["score"], dtype=np.float64)
 
 
 def _csv_of(names: Sequence[str], columns: Sequence[Sequence[str] | NDArray[Any]]) -> str:
@@ -132,19 +112,24 @@ def _csv_of(names: Sequence[str], columns: Sequence[Sequence[str] | NDArray[Any]
     return text.getvalue()
 
 
+def _whole(values: Sequence[str]) -> NDArray[np.int64]:
+    try:
+        return np.array(values, dtype=np.int64)
+    except OverflowError:
+        raise ValueError("scores: a whole number of more than 64 bits") from None
+
+
 def _columns_of(text: str, allowed: Sequence[tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
     """Name -> values of CSV text with the columns of one of `allowed`."""
-    reader = csv.reader(io.StringIO(text))
-    header = tuple(next(reader, ()))
+    try:
+        lines = list(csv.reader(io.StringIO(text)))
+    except csv.Error as error:
+        raise ValueError(f"scores: {error}") from None
+    header, rows = tuple(lines[0] if lines else ()), lines[1:]
     if header not in allowed:
         must = ",".join(allowed[0]) + (f"[,{PHASE}]" if len(allowed) > 1 else "")
         raise ValueError(f"scores: columns {','.join(header)}: must be {must}")
-    rows = list(reader)
     for number, row in enumerate(rows):
         if len(row) != len(header):
             raise ValueError(f"scores: row {number} has {len(row)} values: must have {len(header)}")
     return dict(zip(header, zip(*rows, strict=True) if rows else [()] * len(header), strict=True))
-
-
-def _units_of(column: Mapping[str, Sequence[str]]) -> NDArray[np.int64]:
-    return np.array([column["unit1"], column["unit2"]], dtype=np.int64).T.reshape(-1, 2)

@@ -58,7 +58,9 @@ ROOMS = {
         *("config", "data", "metrics", "lexical", "weights", "encoder", "vectors", "figures", "provenance"),
         *("files", "tracking", "portable"),
     },
-    "reproduce": {"config", "data", "provenance", "run", "scores", "tracking", "trial", "weights"},
+    "reproduce": {
+        *("adversarial", "config", "data", "files", "provenance", "run", "scores", "tracking", "trial", "weights"),
+    },
     "build": {"config", "data", "lexical", "weights"},
     "saved": {"config", "tracking"},
     "promote": {"config", "weights", "encoder", "export", "metrics", "compare", "saved", "tracking"},

@@ -17,10 +17,9 @@ from promax.tracking import Run
 
 def log(record: Run, report: Report, metrics: Mapping[str, float], title: str) -> None:
     """The report as audit/report.md and audit/report.json, and of its figures those in `metrics`."""
-    with record.together():
-        record.log_metrics(metrics)
-        record.log_text(markdown(report, title), "audit/report.md")
-        record.log_text(to_text(report), "audit/report.json")
+    record.log_metrics(metrics)
+    record.log_text(markdown(report, title), "audit/report.md")
+    record.log_text(to_text(report), "audit/report.json")
 
 
 def to_text(report: Report) -> str:

@@ -58,9 +58,11 @@ ARCHIVE_HELP = """\
 Writes all that the record holds of a study as one file: configs, parameters, metrics at every step, per-pair
 scores, figures and saved adapters; no ticket text, unless tracking.log_text asked for that. Commit it beside a
 report, or send it: `promax restore` takes it into another record, where its runs are compared, confirmed and
-reproduced like any other. The same record gives the same bytes. With --without-pairs the pairs stay at home: no ids,
-labels or texts, only their scores by number (figures, hashes and the names of files and categories travel). Who has
-the same pairs restores all of it.
+reproduced like any other. The same record gives the same bytes.
+
+With --without-pairs the pairs stay at home: no ids, labels or texts, and not which pairs share a ticket; of each only
+its score. Figures, hashes, saved adapters and the names of files and categories travel. Who has the same pairs
+restores it, with promax as it is now: to the same bytes, but for texts that tracking.log_text asked for.
 
   promax archive my_fix
   promax archive my_fix --out experiments/my_fix/study.zip
@@ -70,7 +72,8 @@ the same pairs restores all of it.
 RESTORE_HELP = """\
 Takes a study that `promax archive` wrote into this record. Its runs get ids of this record's own and keep
 their first ones: every verb finds them by either. Whole or not at all: the file is checked to the byte, and a
-restoration that is stopped leaves no study behind.
+restoration that is stopped leaves no study behind. One that was archived without its pairs is restored with the same
+ones: all files that its runs read are looked for by their names, and must have the bytes that they had.
 
   promax restore experiments/demo/study.zip
   promax restore my_fix.zip --study their_fix    under another name

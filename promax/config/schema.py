@@ -30,11 +30,11 @@ class ColumnsConfig:
 class TicketsConfig:
     """The embedded corpus: how many tickets, how many pairs drawn from them, which seed."""
 
-    count: Annotated[int, Field(ge=500)] = 3000
+    count: Annotated[int, Field(ge=500, le=1_000_000)] = 3000
     seed: Annotated[int, Field(ge=0)] = 0
-    train_pairs: Annotated[int, Field(ge=20)] = 2000
-    dev_pairs: Annotated[int, Field(ge=20)] = 500
-    test_pairs: Annotated[int, Field(ge=20)] = 1000
+    train_pairs: Annotated[int, Field(ge=20, le=1_000_000)] = 2000
+    dev_pairs: Annotated[int, Field(ge=20, le=1_000_000)] = 500
+    test_pairs: Annotated[int, Field(ge=20, le=1_000_000)] = 1000
 
 
 @dataclass(frozen=True, config=STRICT)

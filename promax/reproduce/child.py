@@ -75,7 +75,9 @@ def _work(request: dict[str, Any], answer: dict[str, Any]) -> None:
     if request["code"] is not None and here != Path(request["code"]).resolve():
         raise ConfigError(f"promax is imported from {here}, not from the run's own code")
     cfg = from_yaml(request["config"])
-    splits = load(cfg.data, training=cfg.optim.epochs > 0)
+    # A baseline that was made for a run has that run's sides.
+    training = cfg.optim.epochs > 0 or {"train", "dev"} <= request["fingerprints"].keys()
+    splits = load(cfg.data, training=training)
     seen = {side: pairs.fingerprint() for side, pairs in splits.sides()}
     answer["sides"] = {side: [seen[side], len(pairs), splits.origins[side]] for side, pairs in splits.sides()}
     for side in sorted({*seen, *request["fingerprints"]}):

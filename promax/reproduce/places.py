@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from promax.config import ConfigError
+from promax.files import regular
 from promax.weights import file_sha256
 
 _SIDES = ("train", "dev", "test", "adversarial", "transfer")
@@ -34,35 +35,36 @@ def located(
         ConfigError: another key than those of `PLACES`, files that are missing, a file of other bytes.
     """
     config = copy.deepcopy(dict(recorded))
-    given = _given(words)
-    for key, place in given.items():
-        _put(config, key, place)
-    files = {side: written for side in _SIDES if (written := _file(config, side)) is not None}
-    found = {side: _absolute(written, folders) for side, written in files.items()}
-    if missing := [f"data.{side}={files[side]}" for side, file in found.items() if file is None]:
+    given = places(words)
+    for key, there in given.items():
+        group, _, name = key.partition(".")
+        if config[group].get(name) is None:
+            raise ConfigError(f"{key}={there[-1]}: the run had no {key}, so it can't lie elsewhere")
+    files = {side: given.get(f"data.{side}", [written]) for side in _SIDES if (written := _file(config, side))}
+    found = {side: [file for each in there if (file := _absolute(each, folders))] for side, there in files.items()}
+    if missing := [f"data.{side}={files[side][-1]}" for side in files if not found[side]]:
         raise ConfigError(
             f"{', '.join(missing)}: no such file in {' or '.join(map(str, dict.fromkeys(folders)))}\n"
             f"say where it lies: {command} {missing[0].partition('=')[0]}=FILE"
         )
-    for side, file in found.items():
-        assert file is not None, "a missing one was refused"
-        expected = _sha256(sources, side, Path(recorded["data"][side]).name)
-        if expected is not None and (here := file_sha256(file)) != expected:
-            raise ConfigError(
-                f"data.{side}={file}: other bytes than the run had: sha256 {expected[:12]}… then, {here[:12]}… now\n"
-                f"nothing was done; give the file as it was: {command} data.{side}=FILE"
-            )
-        config["data"][side] = str(file)
+    for side, candidates in found.items():
+        expected = _sha256(sources, side, Path(config["data"][side]).name)
+        config["data"][side] = str(_same(side, candidates, expected, command))
     for group in ("data", "model"):
         # A folder, where there is one of that name; else a hub id or a package.
-        folder = config[group].get("path")
-        if folder is not None and (there := _absolute(folder, folders)) is not None:
-            config[group]["path"] = str(there)
+        folder = given.get(f"{group}.path", [config[group].get("path")])[-1]
+        if folder is not None:
+            config[group]["path"] = str(_absolute(folder, folders) or folder)
     return config
 
 
-def _given(words: Sequence[str]) -> dict[str, str]:
-    given = {}
+def places(words: Sequence[str]) -> dict[str, list[str]]:
+    """Key -> where that lies, as `words`, KEY=PATH, say it; said several times, one of them is meant for each run.
+
+    Raises:
+        ConfigError: another key than those of `PLACES`.
+    """
+    given: dict[str, list[str]] = {}
     for word in words:
         key, _, path = word.partition("=")
         if key not in PLACES or not path:
@@ -70,15 +72,26 @@ def _given(words: Sequence[str]) -> dict[str, str]:
                 f"{word}: every setting of a run stays as it was; only where files lie can be said anew,"
                 f" by KEY=PATH with {', '.join(PLACES)}"
             )
-        given[key] = path
+        given.setdefault(key, []).append(path)
     return given
 
 
-def _put(config: dict[str, Any], key: str, path: str) -> None:
-    group, _, name = key.partition(".")
-    if config[group].get(name) is None:
-        raise ConfigError(f"{key}={path}: the run had no {key}, so it can't lie elsewhere")
-    config[group][name] = path
+def _same(side: str, candidates: Sequence[Path], expected: str | None, command: str) -> Path:
+    """The file that has the bytes which the run had."""
+    here = ""
+    for file in candidates if expected is not None else ():
+        try:
+            here = file_sha256(regular(file))
+        except OSError as error:
+            raise ConfigError(f"data.{side}={file}: can't be read: {error.strerror or error}") from None
+        if here == expected:
+            return file
+    if expected is None:
+        return candidates[-1]
+    raise ConfigError(
+        f"data.{side}={candidates[-1]}: other bytes than the run had: sha256 {expected[:12]}… then, {here[:12]}… now\n"
+        f"nothing was done; give the file as it was: {command} data.{side}=FILE"
+    )
 
 
 def _file(config: dict[str, Any], side: str) -> str | None:

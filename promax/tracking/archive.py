@@ -4,22 +4,23 @@ A zip of a manifest, study.json, and the runs' files, each under artifacts/<run 
 file from somebody else: the manifest by a strict schema, and nothing but the files that it names, each of the size
 and with the hash that it says. No `unzip` is involved, so names that lead elsewhere and links lead nowhere.
 
-Where pairs may not travel, it is written without them: of per-pair scores the numbers alone, and no texts.
+Where pairs may not travel, it is written without them: of per-pair scores the scores alone, and of other files those
+that are known to hold none.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 import sys
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 from pydantic import ValidationError
 from tqdm import tqdm  # type: ignore[import-untyped]
@@ -38,9 +39,20 @@ from promax.tracking.view import DESCRIPTION_TAG
 
 T = TypeVar("T")
 
+_logger = logging.getLogger(__name__)
+
 MANIFEST = "study.json"
 # Bytes of a manifest: far above what studies have, far below what fills a disk.
 MOST_MANIFEST = 200_000_000
+
+# What of a run's files, by the first part of their path, says neither ids nor labels nor texts of pairs.
+WITHOUT_PAIRS = frozenset(
+    {
+        *("config.yaml", "overrides.txt", "requirements.txt", "git.diff", "git_status.txt", "data_notes.txt"),
+        *("steps.csv", "slices", "absent", "figures", "audit", "adversarial.json", "model", "reproduction.json"),
+        *("best.yaml", "trials.csv", "study.html", "report.html", "verdict"),
+    }
+)
 
 # MLflow's own tags of a run that say something in another record too.
 _KEPT = ("mlflow.runName", "mlflow.parentRunId", DESCRIPTION_TAG)
@@ -73,14 +85,17 @@ def archive(store: Store, study: str, out: Path, *, pairs: bool = True) -> Manif
     try:
         with _writing(out), zipfile.ZipFile(beside, "w", zipfile.ZIP_DEFLATED) as packed:
             first = {run.info.run_id: run_info(store, run, study).first_id for run in found}
-            pack = partial(_packed if pairs else _packed_bare, packed)
+            pack = _Pack(packed, pairs)
             runs = [_archived(store, run.info.run_id, first, pack) for run in watched(found, "archiving")]
-            number: Literal[1, 2] = 1 if pairs else 2
-            manifest = Manifest(format=number, promax=__version__, study=study, experiment=experiment, runs=runs)
+            manifest = Manifest(
+                format=1 if pairs else 2, promax=__version__, study=study, experiment=experiment, runs=runs
+            )
             # Indented, so that a change of it can be read.
             packed.writestr(_entry(MANIFEST), manifest.model_dump_json(indent=1, exclude_none=True))
         with _writing(out):
             beside.replace(out)
+        if pack.left_out:
+            _logger.warning("left out, since pairs may be in it: %s", ", ".join(sorted(pack.left_out)))
     finally:
         beside.unlink(missing_ok=True)
     return manifest
@@ -161,9 +176,7 @@ class Archive:
             raise ConfigError(f"{self._path}: damaged: its files are not those that it lists ({odd[0]!r})")
 
 
-def _archived(
-    store: Store, run_id: str, first: Mapping[str, str], pack: Callable[[str, str, Path], ArchivedFile | None]
-) -> ArchivedRun:
+def _archived(store: Store, run_id: str, first: Mapping[str, str], pack: _Pack) -> ArchivedRun:
     with store.talking():
         run = store.client.get_run(run_id)
         metrics = [
@@ -178,7 +191,7 @@ def _archived(
             raise ConfigError(
                 f"run {run_id[:8]}: its files are not in {mask(run.info.artifact_uri)}; was the project moved?"
             )
-        packing = {path: pack(first[run_id], path, file) for path, file in files.items()}
+        packing = {path: pack.add(first[run_id], path, file) for path, file in files.items()}
     return ArchivedRun(
         run_id=first[run_id],
         name=run.info.run_name,
@@ -203,28 +216,41 @@ def _is_kept(key: str) -> bool:
     return key in _KEPT or not (key.startswith("mlflow.") or key in (PROCESS_TAG, FIRST_ID))
 
 
-def _packed(packed: zipfile.ZipFile, run_id: str, path: str, file: Path) -> ArchivedFile:
-    digest, size = hashlib.sha256(), 0
-    with file.open("rb") as source, packed.open(_entry(_name(run_id, path)), "w", force_zip64=True) as target:
-        while chunk := source.read(1 << 20):
-            digest.update(chunk)
-            size += len(chunk)
-            target.write(chunk)
-    return ArchivedFile(size=size, sha256=digest.hexdigest())
+class _Pack:
+    """The files of an archive that is being written, with their pairs or without."""
 
+    def __init__(self, packed: zipfile.ZipFile, pairs: bool) -> None:
+        self._packed, self._pairs = packed, pairs
+        self.left_out: set[str] = set()
 
-def _packed_bare(packed: zipfile.ZipFile, run_id: str, path: str, file: Path) -> ArchivedFile | None:
-    """As `_packed`, a table of scores without its pairs; None for the pairs' texts, which are not packed."""
-    match PurePosixPath(path).parts:
-        case ("texts", *_):
-            return None
-        case ("scores", _):
-            content = file.read_bytes()
-            bare = ScoreTable.from_csv(content.decode()).to_bare_csv().encode()
-            packed.writestr(_entry(_name(run_id, path)), bare)
-            hashes = (hashlib.sha256(each).hexdigest() for each in (bare, content))
-            return ArchivedFile(size=len(bare), sha256=next(hashes), whole=next(hashes))
-    return _packed(packed, run_id, path, file)
+    def add(self, run_id: str, path: str, file: Path) -> ArchivedFile | None:
+        """Pack a file of a run; None where that is to travel without its pairs, and they may be in it."""
+        name, top = _name(run_id, path), PurePosixPath(path).parts[0]
+        if self._pairs or top in WITHOUT_PAIRS:
+            return self._whole(name, file)
+        if top == "scores":
+            try:
+                return self._bare(name, file)
+            except ValueError as error:
+                raise ConfigError(f"run {run_id[:8]}: {path} is damaged: {error}") from None
+        self.left_out.add(top)
+        return None
+
+    def _whole(self, name: str, file: Path) -> ArchivedFile:
+        digest, size = hashlib.sha256(), 0
+        with file.open("rb") as source, self._packed.open(_entry(name), "w", force_zip64=True) as target:
+            while chunk := source.read(1 << 20):
+                digest.update(chunk)
+                size += len(chunk)
+                target.write(chunk)
+        return ArchivedFile(size=size, sha256=digest.hexdigest())
+
+    def _bare(self, name: str, file: Path) -> ArchivedFile:
+        content = file.read_bytes()
+        bare = ScoreTable.from_csv(content.decode()).to_bare_csv().encode()
+        self._packed.writestr(_entry(name), bare)
+        here, whole = (hashlib.sha256(each).hexdigest() for each in (bare, content))
+        return ArchivedFile(size=len(bare), sha256=here, whole=whole)
 
 
 def _entry(name: str) -> zipfile.ZipInfo:

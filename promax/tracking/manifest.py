@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, StringConstraints, model_validator
+from typing_extensions import Self
 
 from promax.tracking.datasets import DatasetRecord
 from promax.tracking.record import LONGEST_PARAM, LONGEST_TAG
@@ -72,7 +73,7 @@ class ArchivedRun(_Strict):
 class Manifest(_Strict):
     """All of a study but the contents of its files; runs in the order in which they began.
 
-    Format 2 says that its pairs were left out, which an earlier promax can't put back.
+    Format 2 is without its pairs, which an earlier promax can't put back.
     """
 
     format: Literal[1, 2]
@@ -84,4 +85,10 @@ class Manifest(_Strict):
     @property
     def is_bare(self) -> bool:
         """Whether its pairs were left out."""
-        return any(run.bare for run in self.runs)
+        return self.format == 2
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not self.is_bare and any(run.bare for run in self.runs):
+            raise ValueError("a table without its pairs: must be of format 2")
+        return self

@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -44,7 +43,6 @@ class Outbox:
         # One for all of this process, which may have several outboxes for a run.
         self._lock = FileLock(self.folder / "lock", is_singleton=True)
         self._gathered: Write | None = None
-        self._files: Path | None = None
         self._sent = 0
         self._pause, self._ask_at = ASK_AGAIN[0], 0.0
 
@@ -55,23 +53,17 @@ class Outbox:
 
     @contextmanager
     def gathering(self) -> Iterator[None]:
-        """Within the block values are held back in memory and files in a folder: at its end, however it ends, the files
-        are sent in one go, and then the values as one."""
-        with tempfile.TemporaryDirectory(prefix="promax-") as scratch:
-            self._gathered, self._files = Write(), Path(scratch)
-            try:
-                yield
-            finally:
-                gathered, self._gathered, self._files = self._gathered, None, None
-                try:
-                    if any(Path(scratch).iterdir()):
-                        self._say(Write(file=Path(scratch)))
-                finally:
-                    if gathered != Write():
-                        self._say(gathered)
+        """Within the block values are held back in memory, and sent as one at its end, however it ends."""
+        self._gathered = Write()
+        try:
+            yield
+        finally:
+            gathered, self._gathered = self._gathered, None
+            if gathered != Write():
+                self._say(gathered)
 
     def send(self, write: Write) -> None:
-        """Say it now, or keep it behind what waits; while gathering, values and files wait for what comes with them.
+        """Say it now, or keep it behind what waits; while gathering, values wait for what comes with them.
 
         An ending is kept at once where something waits, since Ctrl-C is held back for so long.
 
@@ -80,10 +72,8 @@ class Outbox:
         """
         if self._gathered is not None and write.is_values:
             self._gathered = self._gathered.joined(write)
-        elif self._files is not None and write.file is not None:
-            _gather(write.file, self._files / (write.folder or ""))
-        else:
-            self._say(write)
+            return
+        self._say(write)
 
     def _say(self, write: Write) -> None:
         if not self._store.is_server:
@@ -277,15 +267,6 @@ def _put(path: Path, text: str) -> None:
     _to_disk(beside)
     beside.replace(path)
     _to_disk(path.parent)
-
-
-def _gather(source: Path, folder: Path) -> None:
-    """A file, or the files of a folder, into `folder`, beside those that are there."""
-    folder.mkdir(parents=True, exist_ok=True)
-    if source.is_dir():
-        shutil.copytree(source, folder, dirs_exist_ok=True)
-    else:
-        shutil.copyfile(source, folder / source.name)
 
 
 def _copy(source: Path, folder: Path) -> None:

@@ -53,8 +53,9 @@ class Run:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """Within the block files, metrics, parameters and tags are gathered, and written at its end: the files in one
-        go, the rest in one transaction, and where the block ends in an exception too.
+        """Within the block metrics, parameters and tags are gathered, and written in one transaction at its end.
+
+        They are also written where the block ends in an exception. Files are written at once.
         """
         with self.outbox.gathering():
             yield

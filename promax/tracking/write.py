@@ -80,7 +80,7 @@ def deliver(store: Store, run_id: str, write: Write) -> None:
         if write.datasets:
             client.log_inputs(run_id, [as_input(each) for each in write.datasets])
         for file, folder in files_of(write):
-            (client.log_artifacts if file.is_dir() else client.log_artifact)(run_id, str(file), folder)
+            client.log_artifact(run_id, str(file), folder)
         if write.ended is not None:
             client.set_terminated(run_id, *write.ended)
 
@@ -89,15 +89,14 @@ def files_of(write: Write) -> Iterator[tuple[Path, str | None]]:
     """The files of a write, each with its artifact folder; weights come last.
 
     A folder with a model is put into the record file by file. Without its weights it can't be opened, and
-    safetensors that are cut short can't either: so a part of it is nothing that could be taken for the whole. Any other
-    folder is put there in one go, as itself.
+    safetensors that are cut short can't either: so a part of it is nothing that could be taken for the whole.
     """
     if write.file is None:
         return
-    files = sorted(path for path in write.file.rglob("*") if path.is_file())
-    if not any(path.suffix == ".safetensors" for path in files):
+    if not write.file.is_dir():
         yield write.file, write.folder
         return
+    files = sorted(path for path in write.file.rglob("*") if path.is_file())
     for path in sorted(files, key=lambda each: each.suffix == ".safetensors"):
         parts = [write.folder or "", *path.relative_to(write.file).parent.parts]
         yield path, "/".join(part for part in parts if part) or None

@@ -276,8 +276,12 @@ def _same_id(manifest: dict[str, Any], files: dict[str, bytes]) -> None:
     manifest["runs"].append(manifest["runs"][1])
 
 
-def _bare(manifest: dict[str, Any], files: dict[str, bytes]) -> None:
+def _bare_as_before(manifest: dict[str, Any], files: dict[str, bytes]) -> None:
     next(iter(manifest["runs"][0]["files"].values()))["whole"] = "0" * 64
+
+
+def _bare(manifest: dict[str, Any], files: dict[str, bytes]) -> None:
+    manifest["format"] = 2
 
 
 HOSTILE = {
@@ -300,6 +304,7 @@ HOSTILE = {
     "a tag that would be cut": (_in_run("tags", {"a": "x" * 8001}), "String should have at most 8000 characters"),
     "unknown": (_in_run("_target_", "os.system"), "Extra inputs are not permitted"),
     "version": (lambda manifest, files: manifest.update(format=3), "format: Input should be 1 or 2"),
+    "no pairs, and of format 1": (_bare_as_before, "a table without its pairs: must be of format 2"),
     "no pairs": (_bare, "was archived without its pairs, which are needed to restore it"),
 }
 
@@ -422,7 +427,7 @@ def test_a_server_takes_a_study_in(
         "create_experiment",
         "create_run",
         "log_batch",
-        "log_artifacts",
+        "log_artifact",
         "set_terminated",
         "rename_experiment",
     } <= used

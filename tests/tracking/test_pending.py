@@ -200,21 +200,6 @@ def nothing_secret_in(folder: Path) -> int:
     return len(files)
 
 
-def test_what_is_logged_together_meanwhile_waits_as_one_folder(store: Store, server: Server) -> None:
-    with start_run(open_store(server.address), "study", "name", {}, {}) as run:
-        server.shut()
-        with run.together():
-            for step in (1, 2, 3):
-                log(run, step)
-            assert waiting_runs() == []
-        assert [each.writes for each in waiting_runs()] == [2], "the files, and behind them the values"
-        server.open()
-        time.sleep(1.5)
-    assert waiting_runs() == [] and steps(store, run) == [(1, 1.0), (2, 1 / 2), (3, 1 / 3)]
-    texts = [read_text(run.store, run.run_id, f"texts/{step}.txt") for step in (1, 2, 3)]
-    assert texts == ["step 1", "step 2", "step 3"]
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", ["shut", "stopped", "521", "521 to files"])
 def test_what_is_logged_meanwhile_is_sent_once_in_order(

@@ -23,7 +23,6 @@ from promax.tracking import (
     Store,
     Terminated,
     TrackingError,
-    artifacts_in,
     get_run,
     read_scores,
     read_text,
@@ -63,34 +62,25 @@ def test_params_tags_and_metrics_are_read_back(store: Store) -> None:
     assert "promax.reason" not in found.data.tags
 
 
-def test_what_is_written_together_is_one_transaction_behind_its_files(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_written_together_is_one_transaction(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     batches: list[tuple[int, int]] = []
     log_batch = MlflowClient.log_batch
-    (tmp_path / "folder").mkdir()
-    (tmp_path / "folder" / "c.txt").write_text("of a folder")
 
     def counted(
         client: MlflowClient, run_id: str, metrics: list[object], params: object, tags: list[object], **how: object
     ) -> object:
         batches.append((len(metrics), len(tags)))
-        assert read_text(store, run_id, "notes.txt") == "in the end"
         return log_batch(client, run_id, metrics, params, tags, **how)  # type: ignore[arg-type]
 
     with start_run(store, "study", "name", {}, {}) as run:
         monkeypatch.setattr(MlflowClient, "log_batch", counted)
         with run.together():
             run.log_metrics({"train/loss": 0.5, "dev/spearman": 0.25}, step=3)
-            run.log_text("first", "notes.txt")
-            run.log_text("in the end", "notes.txt")
-            run.log_text("deeper", "a/b.txt")
-            run.log_artifact(tmp_path / "folder", "a")
-            assert not artifacts_in(store, run.run_id) and not get_run(store, run.run_id).metrics
+            run.log_text("at once", "notes.txt")
+            assert read_text(store, run.run_id, "notes.txt") == "at once" and not get_run(store, run.run_id).metrics
             run.log_metrics({"dev/spearman": 0.5}, step=4, tags={"promax.tier": "none"})
             run.set_tags({"promax.tier": "good"})
         assert batches == [(3, 1)]
-    assert read_text(store, run.run_id, "a/b.txt") == "deeper" and read_text(store, run.run_id, "a/c.txt")
     found = get_run(store, run.run_id)
     assert found.metrics == {"train/loss": 0.5, "dev/spearman": 0.5} and found.tags["promax.tier"] == "good"
     history = store.client.get_metric_history(run.run_id, "dev/spearman")
@@ -99,11 +89,9 @@ def test_what_is_written_together_is_one_transaction_behind_its_files(
 
 def test_what_was_to_be_written_together_is_there_after_an_exception(store: Store) -> None:
     with pytest.raises(OSError, match="disk"), start_run(store, "study", "name", {}, {}) as run, run.together():
-        run.log_text("a note", "notes.txt")
         run.log_metrics({"test/spearman": 0.5})
         raise OSError("disk")
     found = get_run(store, run.run_id)
-    assert read_text(store, run.run_id, "notes.txt") == "a note"
     assert (found.status, found.metrics) == ("FAILED", {"test/spearman": 0.5})
 
 
