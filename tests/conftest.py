@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from promax.tracking import Store
 
 # A busy machine is no failure, and what fails once fails again.
 settings.register_profile("promax", deadline=None, derandomize=True)
@@ -80,3 +85,20 @@ def understood(words: list[str]) -> None:
 @pytest.fixture(name="understood")
 def _understood(project: Path) -> Callable[[list[str]], None]:
     return understood
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, fresh_database: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Store]:
+    """Moves to a project with an empty record and no files, and opens that."""
+
+    def move() -> Store:
+        from promax.tracking import open_store
+
+        root = tmp_path / "elsewhere"
+        (root / "mlruns").mkdir(parents=True)
+        shutil.copy(fresh_database, root / "mlruns" / "mlflow.db")
+        monkeypatch.setenv("PROMAX_ROOT", str(root))
+        monkeypatch.chdir(root)
+        return open_store()
+
+    return move

@@ -39,21 +39,6 @@ def scored(_workshop: Any) -> RunInfo:
     return run
 
 
-@pytest.fixture
-def elsewhere(tmp_path: Path, fresh_database: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Store]:
-    """Moves to a project with an empty record and none of the workshop's files, and opens that."""
-
-    def move() -> Store:
-        root = tmp_path / "elsewhere"
-        (root / "mlruns").mkdir(parents=True)
-        shutil.copy(fresh_database, root / "mlruns" / "mlflow.db")
-        monkeypatch.setenv("PROMAX_ROOT", str(root))
-        monkeypatch.chdir(root)
-        return open_store()
-
-    return move
-
-
 def files_of(store: Store, run_id: str, into: Path) -> dict[str, bytes]:
     into.mkdir()
     folder = fetch_artifacts(store, run_id, into)
@@ -96,7 +81,7 @@ def test_the_pairs_of_files_stay_at_home_and_are_put_back_where_they_are(
 
 
 def test_generated_pairs_are_put_back_without_any_file(
-    workshop: Any, tmp_path: Path, elsewhere: Callable[[], Store]
+    workshop: Any, tmp_path: Path, elsewhere: Callable[[], Store], caplog: pytest.LogCaptureFixture
 ) -> None:
     run = workshop.train(*GENERATED)
     store, packed = open_store(), tmp_path / "study.zip"
@@ -104,6 +89,7 @@ def test_generated_pairs_are_put_back_without_any_file(
     table = before["scores/adversarial.csv"].decode().splitlines()
     assert 1 < len(table) < 600 and any(name.startswith("texts/") for name in before)
     archive(store, "generated", packed, pairs=False)
+    assert caplog.messages[-1] == "left out, since pairs may be in it: texts"
     rows = before["scores/test.csv"].splitlines()[1:]
     ids = {value for row in rows for value in row.split(b",")[1:3]}
     texts = {json.loads(line)["text1"].encode() for line in before["texts/test.jsonl"].splitlines()}

@@ -34,7 +34,6 @@ from promax.tracking import (
     compare_link,
     curves,
     get_run,
-    open_store,
     open_sweep,
     read_datasets,
     read_scores,
@@ -114,20 +113,6 @@ def everything(store: Store, study: str, ids: Mapping[str, str]) -> list[dict[st
             }
         )
     return found
-
-
-@pytest.fixture
-def elsewhere(tmp_path: Path, fresh_database: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Store]:
-    """Moves to a project with an empty record, and opens that."""
-
-    def move() -> Store:
-        root = tmp_path / "elsewhere"
-        (root / "mlruns").mkdir(parents=True)
-        shutil.copy(fresh_database, root / "mlruns" / "mlflow.db")
-        monkeypatch.setenv("PROMAX_ROOT", str(root))
-        return open_store()
-
-    return move
 
 
 @pytest.fixture
@@ -446,7 +431,17 @@ def test_the_verbs(
     size = (tmp_path / "fix.zip").stat().st_size
     assert (code, err) == (0, "")
     assert out == f"fix.zip: 4 runs of study fix, {size:,} bytes\nin another checkout: promax restore fix.zip\n"
+    told = outcome("archive", "fix", "--without-pairs", "--out", "bare.zip")
+    assert told[0] == 0 and told[1].endswith(
+        "\nin another checkout, where its pairs are too: promax restore bare.zip\n"
+    )
     elsewhere()
+    monkeypatch.chdir(tmp_path)
+    code, out, err = outcome("restore", "bare.zip")
+    assert (code, out) == (2, "") and "no config.yaml that says where its pairs are; is it damaged?" in err
+    told = outcome("restore", "fix.zip", "data.test=a.jsonl")
+    why = "data.test=a.jsonl: fix.zip has the ids and labels of its pairs, so none is read; leave it out"
+    assert told == (2, "", f"promax: {why}\n")
     code, out, err = outcome("restore", "fix.zip", "--study", "theirs")
     assert (code, err) == (0, "")
     assert out == (
