@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import logging
 import math
 import statistics
@@ -11,15 +10,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.config_repository import ConfigRepository
 from hydra.core.utils import JobReturn, JobStatus, run_job
-from hydra.plugins.config_source import ConfigResult
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import Trial
 
+from hydra_plugins.promax_sweeper._composing import Composer
 from hydra_plugins.promax_sweeper._options import Options
 from hydra_plugins.promax_sweeper._space import Space
 from hydra_plugins.promax_sweeper._study import RUNS, TRAINED, Study
@@ -37,30 +34,6 @@ class NoValue(RuntimeError):  # noqa: N818 (a result, not an error)
     """A trial's run came to no objective, as the text says."""
 
 
-class ReadOnce(ConfigRepository):
-    """Hydra's config files, each read once: whoever edits one while a sweep runs changes no later trial of it.
-
-    Reading and parsing them takes a third of the time that a trial's config takes to compose.
-    """
-
-    def __init__(self, read: ConfigRepository) -> None:
-        self.sources = read.sources
-        self._found: dict[tuple[str, ...], ConfigResult | None] = {}
-
-    def __deepcopy__(self, _memo: object) -> ReadOnce:
-        """Hydra composes from a copy, to which `hydra.searchpath` may give other sources; what was read is shared."""
-        copied = copy.copy(self)
-        copied.sources = list(self.sources)
-        return copied
-
-    def load_config(self, config_path: str) -> ConfigResult | None:
-        key = (config_path, *(source.path for source in self.sources))
-        if key not in self._found:
-            self._found[key] = super().load_config(config_path)
-        # Hydra merges into what it is given.
-        return copy.deepcopy(self._found[key])
-
-
 @dataclass(frozen=True)
 class Job:
     """What every trial of a sweep has in common; it travels to the workers."""
@@ -70,16 +43,11 @@ class Job:
     config: DictConfig
     options: Options
     space: Space
-
-    def read_configs_once(self) -> None:
-        """From now on, in this process."""
-        loader = self.context.config_loader
-        if isinstance(loader, ConfigLoaderImpl) and not isinstance(loader.repository, ReadOnce):
-            loader.repository = ReadOnce(loader.repository)
+    composer: Composer
 
     def run(self, number: int, overrides: Sequence[str]) -> JobReturn:
         """What a launcher does for a job: compose it, and run it under its number and in its folder."""
-        composed = self.context.config_loader.load_sweep_config(self.config, list(overrides))
+        composed = self.composer.compose(overrides)
         with open_dict(composed):
             composed.hydra.job.id = str(number)
             composed.hydra.job.num = number

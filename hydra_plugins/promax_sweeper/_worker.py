@@ -53,7 +53,7 @@ class Worker:
     def _work(self, storage: Storage, jobs: list[JobReturn]) -> None:
         study = Study(storage, self.study_name, self.job.options, self.job.space, self.command)
         record = self._record()
-        self.job.read_configs_once()
+        self.job.composer.read_configs_once()
         while (trial := study.take()) is not None:
             run = TrialRun(self.job, study, trial, record)
             with storage.beating(trial._trial_id, study.stop_asked):
