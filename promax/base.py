@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from collections import OrderedDict
 from functools import lru_cache
 from typing import Any
 
@@ -53,11 +54,28 @@ class Kept:
         for each in self._encoder.parameters() if shared else ():
             if not each.requires_grad:
                 memo[id(each)] = nn.Parameter(each.detach(), requires_grad=False)
-        return copy.deepcopy(self._encoder, memo)
+        return _copied(self._encoder, memo)
 
     def _written(self) -> list[int]:
         """How often each parameter was written to, counted over all that share its memory."""
         return [each._version for each in self._encoder.parameters()]
+
+
+def _copied(encoder: SentenceTransformer, memo: dict[int, Any]) -> SentenceTransformer:
+    """`copy.deepcopy(encoder, memo)` in a quarter of the time, which goes into thousands of empty dicts of hooks."""
+    modules = list(encoder.modules())
+    if any(hasattr(type(each), "__deepcopy__") for each in modules):
+        return copy.deepcopy(encoder, memo)
+    for each in modules:
+        memo[id(each)] = object.__new__(type(each))
+    for each in modules:
+        copied_vars = vars(memo[id(each)])
+        for name, value in vars(each).items():
+            if type(value) in (dict, OrderedDict) and not value:
+                memo.setdefault(id(value), type(value)())
+            copied_vars[name] = copy.deepcopy(value, memo)
+    copied: SentenceTransformer = memo[id(encoder)]
+    return copied
 
 
 @lru_cache(maxsize=1)

@@ -6,6 +6,7 @@ allocated, so the published sizes cost nothing.
 
 from __future__ import annotations
 
+import copy
 import itertools
 import json
 import shutil
@@ -328,6 +329,29 @@ def test_an_encoder_of_a_kept_base_is_one_fresh_from_its_files(
     assert all(torch.equal(tensor, fresh[name]) for name, tensor in after.state_dict().items())
     assert after.state_dict().keys() == fresh.keys()
     assert [each.requires_grad for each in after.parameters()] == [each.requires_grad for each in before.parameters()]
+
+
+def test_a_copy_is_what_a_deep_copy_is() -> None:
+    """Module by module: what is one object within the encoder is one within its copy, and none is in both."""
+    encoder = encoders.load(ModelConfig(), "cpu", seed=0)
+    transformer = encoder.transformers_model
+    assert transformer is not None
+    seen: list[str] = []
+    transformer.embeddings.register_forward_hook(lambda *_: seen.append("embeddings"))
+    plain, copied = copy.deepcopy(encoder), base._copied(encoder, {})
+    numbers = [{id(each): number for number, each in enumerate(which.modules())} for which in (plain, copied)]
+    for one, other, own in zip(plain.modules(), copied.modules(), encoder.modules(), strict=True):
+        assert type(one) is type(other) is type(own) and list(vars(one)) == list(vars(other)) == list(vars(own))
+        for (name, left), right, mine in zip(vars(one).items(), vars(other).values(), vars(own).values(), strict=True):
+            assert type(left) is type(right), name
+            if isinstance(left, dict):
+                assert list(left) == list(right) and right is not mine, name
+            if isinstance(left, nn.Module):
+                assert numbers[0][id(left)] == numbers[1][id(right)], name
+    assert not {id(each) for each in encoder.parameters()} & {id(each) for each in copied.parameters()}
+    texts = ["VPN drops", "cannot log in to the portal"]
+    one, other = (torch.from_numpy(each.encode(texts)) for each in (plain, copied))
+    assert torch.equal(one, other) and seen == ["embeddings"] * 2
 
 
 def test_a_kept_adapter_is_that_of_its_config_and_its_seed() -> None:
