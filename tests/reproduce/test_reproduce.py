@@ -149,7 +149,7 @@ def test_changed_bytes_are_refused_before_anything_is_trained(workshop: Any, ori
     first, second = err.splitlines()
     assert first.startswith(f"promax: data.test={file}: other bytes than the run had: sha256 ")
     assert second == (
-        f"nothing was trained; give the file as it was: promax reproduce {original.run_id[:8]} data.test=FILE"
+        f"nothing was done; give the file as it was: promax reproduce {original.run_id[:8]} data.test=FILE"
     )
 
 
