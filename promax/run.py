@@ -163,14 +163,15 @@ _BASELINES: dict[tuple[Store, str, str], RunInfo] = {}
 def _baseline_of(setting: _Setting) -> RunInfo:
     """The study's baseline on these pairs, computed now where there is none yet."""
     store, trial = setting.store, setting.trial
-    if trial is None:
-        return _found_or_made(setting, _baseline_key(setting))
-    if BASELINE_RUN in trial.tags:
+    if trial is not None and BASELINE_RUN in trial.tags:
         return get_run(store, trial.tags[BASELINE_RUN])
-    key = (store, setting.cfg.study, _baseline_key(setting))
-    if key not in _BASELINES:
-        _BASELINES[key] = _found_or_made(setting, key[-1])
-    return _BASELINES[key]
+    key = _baseline_key(setting)
+    if trial is None:
+        return _found_or_made(setting, key)
+    where = (store, setting.cfg.study, key)
+    if where not in _BASELINES:
+        _BASELINES[where] = _found_or_made(setting, key)
+    return _BASELINES[where]
 
 
 def _found_or_made(setting: _Setting, key: str) -> RunInfo:

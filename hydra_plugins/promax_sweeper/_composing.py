@@ -58,12 +58,12 @@ class _Composed:
         config = copy.deepcopy(self.config)
         changed = [new for old, new in zip(self.overrides, overrides, strict=True) if old.input_line != new.input_line]
         ConfigLoaderImpl._apply_overrides_to_config(changed, config)
-        words = [each.input_line for each in overrides if not each.is_hydra_override()]
+        task = [each for each in overrides if not each.is_hydra_override()]
         names = config.hydra.job.config.override_dirname
         with open_dict(config.hydra):
-            config.hydra.overrides.task = words
+            config.hydra.overrides.task = [each.input_line for each in task]
             config.hydra.job.override_dirname = get_overrides_dirname(
-                overrides=[each for each in overrides if not each.is_hydra_override()],
+                overrides=task,
                 kv_sep=names.kv_sep,
                 item_sep=names.item_sep,
                 exclude_keys=names.exclude_keys,

@@ -8,6 +8,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 from hydra.core.utils import JobReturn, JobStatus, run_job
@@ -43,7 +44,11 @@ class Job:
     config: DictConfig
     options: Options
     space: Space
-    composer: Composer
+
+    @cached_property
+    def composer(self) -> Composer:
+        """This process's own: a job travels without one."""
+        return Composer(self.context.config_loader, self.config)
 
     def run(self, number: int, overrides: Sequence[str]) -> JobReturn:
         """What a launcher does for a job: compose it, and run it under its number and in its folder."""

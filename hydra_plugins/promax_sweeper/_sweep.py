@@ -15,7 +15,6 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from hydra_plugins.promax_sweeper import _record
-from hydra_plugins.promax_sweeper._composing import Composer
 from hydra_plugins.promax_sweeper._identity import identity, open_study
 from hydra_plugins.promax_sweeper._methods import check
 from hydra_plugins.promax_sweeper._options import Options
@@ -62,8 +61,7 @@ def sweep(
         points += [each for each in map(space.inside, inherited) if each is not None]
         with storage.turn():
             study.enqueue([*points, *(list(space.grid())[: study.total] if options.sampler == "grid" else [])])
-        job = Job(task, context, config, options, space, Composer(context.config_loader, config))
-        return _run(study, job, subject)
+        return _run(study, Job(task, context, config, options, space), subject)
     finally:
         storage.close()
 

@@ -127,8 +127,10 @@ class Levels:
     def sums(self, weights: NDArray[np.float64]) -> NDArray[np.float64]:
         """(..., k): what the rows (..., n) on each of the k levels weigh together."""
         ordered = weights if self._order is None else np.take(weights, self._order, axis=-1)
-        if len(self._tied) in (0, len(self._starts)):
-            return np.add.reduceat(ordered, self._starts, axis=-1) if len(self._tied) else ordered
+        if not len(self._tied):
+            return ordered
+        if len(self._tied) == len(self._starts):
+            return np.add.reduceat(ordered, self._starts, axis=-1)
         sums = np.take(ordered, self._starts, axis=-1)
         tied = np.take(ordered, self._tied_rows, axis=-1)
         sums[..., self._tied] = np.add.reduceat(tied, self._tied_starts, axis=-1)

@@ -49,7 +49,7 @@ def located(
         )
     for side, candidates in found.items():
         expected = _sha256(sources, side, Path(config["data"][side]).name)
-        config["data"][side] = str(_same(side, candidates, expected, command))
+        config["data"][side] = str(candidates[-1] if expected is None else _same(side, candidates, expected, command))
     for group in ("data", "model"):
         # A folder, where there is one of that name; else a hub id or a package.
         folder = given.get(f"{group}.path", [config[group].get("path")])[-1]
@@ -76,18 +76,16 @@ def places(words: Sequence[str]) -> dict[str, list[str]]:
     return given
 
 
-def _same(side: str, candidates: Sequence[Path], expected: str | None, command: str) -> Path:
+def _same(side: str, candidates: Sequence[Path], expected: str, command: str) -> Path:
     """The file that has the bytes which the run had."""
     here = ""
-    for file in candidates if expected is not None else ():
+    for file in candidates:
         try:
             here = file_sha256(regular(file))
         except OSError as error:
             raise ConfigError(f"data.{side}={file}: can't be read: {error.strerror or error}") from None
         if here == expected:
             return file
-    if expected is None:
-        return candidates[-1]
     raise ConfigError(
         f"data.{side}={candidates[-1]}: other bytes than the run had: sha256 {expected[:12]}… then, {here[:12]}… now\n"
         f"nothing was done; give the file as it was: {command} data.{side}=FILE"

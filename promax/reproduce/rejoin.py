@@ -20,16 +20,14 @@ from promax.adversarial import stripped
 from promax.config import Config, ConfigError, from_yaml, project_root
 from promax.data.groups import resampling_units
 from promax.data.pairs import Pairs, positives
-from promax.data.splits import load
-from promax.reproduce.places import PLACES, located, places
+from promax.data.splits import BESIDE, SIDES, load
+from promax.reproduce.places import located, places
 from promax.reproduce.record import DATA_TAG
 from promax.scores import ScoreTable, read_bare
-from promax.tracking import ArchivedRun, Restored, Store, read_manifest, restore
+from promax.tracking import ArchivedRun, Complete, Manifest, Restored, Store, restore
 
 # Bytes of a config: far above what one has.
 MOST_CONFIG = 1_000_000
-# The keys of a config that name a file; a path is followed if it leads nowhere else.
-_FILES = tuple(key.removeprefix("data.") for key in PLACES if key.startswith("data.") and key != "data.path")
 
 
 def restored(store: Store, path: Path, study: str | None, words: Sequence[str]) -> Restored:
@@ -41,17 +39,20 @@ def restored(store: Store, path: Path, study: str | None, words: Sequence[str]) 
         ConfigError: as `promax.tracking.restore`; files that are missing or have other bytes.
         TrackingError: as `promax.tracking.restore`.
     """
-    manifest = read_manifest(path)
-    for key, there in places(words).items():
-        if not manifest.is_bare:
-            raise ConfigError(
-                f"{key}={there[0]}: {path} has the ids and labels of its pairs, so none is read; leave it out"
-            )
-        if all(run.params.get(key, "null") == "null" for run in manifest.runs):
-            raise ConfigError(
-                f"{key}={there[0]}: no run of study {manifest.study} had {key}, so it can't lie elsewhere"
-            )
-    return restore(store, path, study, _Rejoin(path, words).complete if manifest.is_bare else None)
+
+    def rejoin(manifest: Manifest) -> Complete:
+        for key, there in places(words).items():
+            if not manifest.is_bare:
+                raise ConfigError(
+                    f"{key}={there[0]}: {path} has the ids and labels of its pairs, so none is read; leave it out"
+                )
+            if all(run.params.get(key, "null") == "null" for run in manifest.runs):
+                raise ConfigError(
+                    f"{key}={there[0]}: no run of study {manifest.study} had {key}, so it can't lie elsewhere"
+                )
+        return _Rejoin(path, words).complete
+
+    return restore(store, path, study, rejoin)
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ class _Rejoin:
         return _Judged(dict(splits.sides()), cfg.data.positive_from)
 
     def _refuse_strange(self, data: dict[str, Any], said: set[str]) -> None:
-        for name in _FILES:
+        for name in (*SIDES, *BESIDE):
             written = PurePath(data.get(name) or "")
             leaves = written.is_absolute() or ".." in written.parts or str(written).startswith("~")
             if leaves and f"data.{name}" not in said:

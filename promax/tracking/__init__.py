@@ -19,7 +19,7 @@ os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
 os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
 
-from promax.tracking.archive import archive, read_manifest
+from promax.tracking.archive import archive
 from promax.tracking.datasets import DatasetRecord, read_datasets
 from promax.tracking.ending import Terminated, held_signals, status_and_reason, termination_raises
 from promax.tracking.health import Health, examine
@@ -46,7 +46,7 @@ from promax.tracking.query import (
 )
 from promax.tracking.record import REASON_TAG, Run, running, start_run, sweep_dead_runs
 from promax.tracking.registry import CHAMPION, Champion, crown, find_champion, register, write_model
-from promax.tracking.restore import Restored, restore
+from promax.tracking.restore import Complete, Restored, restore
 from promax.tracking.store import Store, TrackingError, has_password, mask, open_store, serve_ui, ui_address, ui_command
 from promax.tracking.sweep import close_lost_runs, find_sweep, finished_run, open_sweep
 from promax.tracking.sync import send_waiting
@@ -68,6 +68,7 @@ __all__ = [
     "REPRODUCTION",
     "ArchivedRun",
     "Champion",
+    "Complete",
     "DatasetRecord",
     "Health",
     "Manifest",
@@ -99,7 +100,6 @@ __all__ = [
     "open_sweep",
     "read_ahead",
     "read_datasets",
-    "read_manifest",
     "read_scores",
     "read_text",
     "register",

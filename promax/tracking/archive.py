@@ -101,13 +101,6 @@ def archive(store: Store, study: str, out: Path, *, pairs: bool = True) -> Manif
     return manifest
 
 
-def read_manifest(path: Path) -> Manifest:
-    """What an archive says of itself; raises as `Archive`."""
-    opened = Archive(path)
-    opened.close()
-    return opened.manifest
-
-
 class Archive:
     """An archive, opened: its manifest, and the files of its runs, believed only as far as they are as it says.
 

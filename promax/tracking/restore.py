@@ -15,7 +15,7 @@ from promax.config import ConfigError, project_root
 from promax.process import has_died, this_process
 from promax.tracking.archive import Archive, renamed, watched
 from promax.tracking.ending import held_signals, termination_raises
-from promax.tracking.manifest import ArchivedRun
+from promax.tracking.manifest import ArchivedRun, Manifest
 from promax.tracking.query import FIRST_ID
 from promax.tracking.record import PROCESS_TAG
 from promax.tracking.store import Store, TrackingError
@@ -35,15 +35,17 @@ class Restored:
 
 Complete = Callable[[ArchivedRun, Path], None]
 """A run that was archived without its pairs, and the folder of its files -> its tables of scores are whole again."""
+Rejoin = Callable[[Manifest], Complete]
+"""What an archive says of itself -> how its runs get their pairs back."""
 
 
-def restore(store: Store, path: Path, study: str | None = None, complete: Complete | None = None) -> Restored:
+def restore(store: Store, path: Path, study: str | None = None, rejoin: Rejoin | None = None) -> Restored:
     """Take the study in the file `path` into a record, under its own name or as `study`.
 
     Its runs have new ids, and links between them lead to these. Their first ids stay with them: `get_run` finds them by
     either, and what is reported names the first. Where this is stopped the record shows nothing of it, and where it is
-    killed, the next one removes what it had begun. `complete` puts the pairs back into a study that was archived
-    without them, which comes to the bytes that it had.
+    killed, the next one removes what it had begun. `rejoin` says how the pairs are put back into a study that was
+    archived without them, which comes to the bytes that it had; it may refuse any study.
 
     Raises:
         ConfigError: `path` is no archive or a damaged one; the record has a study of that name already; pairs that
@@ -53,6 +55,7 @@ def restore(store: Store, path: Path, study: str | None = None, complete: Comple
     archive = Archive(path)
     try:
         manifest = archive.manifest
+        complete = rejoin(manifest) if rejoin is not None else None
         if manifest.is_bare and complete is None:
             raise ConfigError(f"{path}: was archived without its pairs, which are needed to restore it")
         name = study or manifest.study
