@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Sequence
 from types import TracebackType
 
 from optuna.trial import FrozenTrial, TrialState
 from tqdm import tqdm  # type: ignore[import-untyped]
 
-from hydra_plugins.promax_sweeper._study import REASON, STOPPED, Study
+from hydra_plugins.promax_sweeper._study import REASON, STOPPED, WORKER, Study
 
 # Seconds between two looks at the study.
 LOOK_EVERY = 1.0
@@ -50,7 +51,7 @@ class Progress:
             return
         lines = [f"trial {trial.number} {_ending(trial, self._study)}" for trial in new]
         # In one piece, as other threads print too.
-        sys.stderr.write("\n".join(lines) + f", {_standing(self._study)}\n")
+        sys.stderr.write("\n".join(lines) + f", {_standing(self._study, new)}\n")
         sys.stderr.flush()
         self._told |= {trial.number for trial in new}
 
@@ -58,8 +59,8 @@ class Progress:
         return [trial for trial in self._study.trials() if trial.state.is_finished()]
 
 
-def _standing(study: Study) -> str:
-    """How far the study is, the best so far, the time left."""
+def _standing(study: Study, new: Sequence[FrozenTrial]) -> str:
+    """How far the study is, the best so far, the time left; `new` are the trials that ended just now."""
     standing = study.standing()
     parts = [f"{standing.settled}/{standing.total} done"]
     if len(study.options.objective) == 1:
@@ -68,7 +69,11 @@ def _standing(study: Study) -> str:
             parts.append(f"best {best.value:.4f} (trial {best.number})")
     seconds = [each.duration.total_seconds() for each in study.trials() if each.duration is not None and _trained(each)]
     if seconds and not standing.done:
-        left = sum(seconds) / len(seconds) * (standing.total - standing.settled) / max(1, standing.running)
+        unsettled = standing.total - standing.settled
+        # Who has just ended a trial is at work too, though it may not have taken its next one yet.
+        at_work = [trial for trial in study.trials() if trial.state == TrialState.RUNNING] + list(filter(_trained, new))
+        workers = len({trial.user_attrs.get(WORKER) for trial in at_work})
+        left = sum(seconds) / len(seconds) * unsettled / max(1, min(workers, unsettled))
         parts.append(f"{tqdm.format_interval(left)} left")
     return ", ".join(parts)
 

@@ -26,7 +26,7 @@ Composes conf/ and the overrides into one run, trains it and records it beside i
 baseline, which is computed first where the study has none yet.
 
   promax train                                          the embedded corpus, LoRA, 5e-5 and 12 epochs
-  promax train experiment=demo                          the same, smaller: a few minutes on two cores
+  promax train experiment=demo                          400 pairs, 3 epochs at 2e-4: minutes on two cores
   promax train data=pairs data.train=a.jsonl data.test=b.jsonl
   promax train data=pairs data.test=b.jsonl optim.epochs=0         the baseline alone
   promax train -m optim.lr=2e-5,5e-5 optim.epochs=6,12             a grid of runs

@@ -32,7 +32,8 @@ def store(uri: str | None) -> Iterator[Check]:
         yield Check("warning", "runs", says, "the next `promax train` closes them as FAILED")
     if found.elsewhere:
         says = f"{len(found.elsewhere)} RUNNING on other machines: {_names(found.elsewhere)}"
-        yield Check("ok", "runs", says, "should its machine be gone, end it in the MLflow UI")
+        close = f"MlflowClient(URI).set_terminated({found.elsewhere[0]!r}, 'KILLED')"
+        yield Check("ok", "runs", says, f"should its machine be gone, close it with MLflow: {close}")
     if found.alive or not (found.dead or found.elsewhere):
         yield Check("ok", "runs", f"{len(found.alive)} in progress")
 
