@@ -48,7 +48,7 @@ def many(runs: int) -> None:
     history = curves(store, model)
     each_epoch = {name: points[1] for name, points in history.items() if 1 in points and name != "train/seconds"}
     at_the_end = dict(model.metrics)
-    parent = open_sweep(store, MANY, MANY, {"sampler": "tpe", "objective": "dev/spearman"})
+    parent = open_sweep(store, MANY, None, {"sampler": "tpe", "objective": "dev/spearman"})
     draw = np.random.default_rng(0)
     began = time.monotonic()
     for number in range(runs):

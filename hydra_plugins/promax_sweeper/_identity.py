@@ -94,7 +94,7 @@ def _best_settings(rdb: RDBStorage, name: str) -> list[dict[str, Any]]:
         return [trial.params for trial in study.best_trials[:INHERITED]]
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     upwards = study.direction == optuna.study.StudyDirection.MAXIMIZE
-    ranked = sorted(complete, key=lambda trial: trial.value or 0.0, reverse=upwards)
+    ranked = sorted(complete, key=lambda trial: trial.values[0], reverse=upwards)
     return [trial.params for trial in ranked[:INHERITED]]
 
 

@@ -44,24 +44,25 @@ def opened(study: Study, subject: Subject) -> Iterator[str | None]:
     store = open_store(subject.tracking_uri)
     # Commands that begin together find one run, not make one each.
     with study.storage.turn():
-        run = open_sweep(store, study.name, study.name, _params(study))
+        run = open_sweep(store, study.name, study.run, _params(study))
+        study.run = run.run_id
     try:
         yield run.run_id
     except BaseException as error:
         with held_signals(unless=store.is_server):
-            _close_the_deads_runs(store, study)
+            _close_the_deads_runs(store, study, run.run_id)
             run.end(*status_and_reason(error))
         raise
     with held_signals(unless=store.is_server):
-        _close_the_deads_runs(store, study)
+        _close_the_deads_runs(store, study, run.run_id)
         run.end("FINISHED")
 
 
-def _close_the_deads_runs(store: Store, study: Study) -> None:
+def _close_the_deads_runs(store: Store, study: Study, parent: str) -> None:
     from promax.tracking import close_lost_runs, sweep_dead_runs
 
     sweep_dead_runs(store)
-    close_lost_runs(store, study.name, study.name, lambda number: study.trials()[number].state.is_finished())
+    close_lost_runs(store, study.name, parent, lambda number: study.trials()[number].state.is_finished())
 
 
 def write(study: Study, subject: Subject, run_id: str | None, folder: Path) -> None:

@@ -204,7 +204,7 @@ class TrialRun:
 
         # In one's turn: it may be being disowned.
         with self.study.storage.turn():
-            run = finished_run(self.record.store, self.record.experiment, self.study.name, lost, seed)
+            run = finished_run(self.record.store, self.record.experiment, self.record.parent, lost, seed)
             if run is None:
                 return None
             Run(self.record.store, run.run_id).set_tags(tags)

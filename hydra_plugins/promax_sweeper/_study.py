@@ -36,8 +36,8 @@ COMMAND, SLURM_JOB = "command", "slurm_job"
 SAMPLER = "sampler"
 # How often the time of the job that ran a setting was over before it was: so often is enough to know that it won't do.
 OUT_OF_TIME, MOST_OUT_OF_TIME = "out_of_time", 3
-# User attribute of a study, before the name of a command whose workers are to end.
-STOP = "promax.stop"
+# User attributes of a study: before the name of a command whose workers are to end; the id of its own run.
+STOP, RUN = "promax.stop", "promax.run"
 
 # Under promax, whose lines go to stderr.
 _logger = logging.getLogger("promax.sweeper")
@@ -80,6 +80,15 @@ class Study:
         self.storage, self.name, self.options, self.space, self.command = storage, name, options, space, command
         self.optuna = optuna.load_study(study_name=name, storage=storage.rdb, pruner=make_pruner(options))
         self.total = total_of(options, space)
+
+    @property
+    def run(self) -> str | None:
+        """The id of the study's own run in the record; None before there is one."""
+        return self.optuna.user_attrs.get(RUN)
+
+    @run.setter
+    def run(self, run_id: str) -> None:
+        self.optuna.set_user_attr(RUN, run_id)
 
     def take(self) -> Trial | None:
         """The next trial to run, None where none is left to take, too many have failed or it was asked to stop.

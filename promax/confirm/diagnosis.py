@@ -16,6 +16,7 @@ from scipy.special import stdtrit
 
 from promax.audit.finding import Report
 from promax.audit.similarity import EASIER_WARNING
+from promax.confirm import wording
 from promax.confirm.claims import Judgement
 from promax.confirm.effects import Evidence, effect
 from promax.confirm.study import Judged, Member, Study, label
@@ -81,7 +82,8 @@ def overfitting(study: Study, asked: Sequence[int]) -> Cause:
         fall = _mean(curves[:, peak] - curves[:, -1], study.rule.confidence)
         supported |= peak + 1 < curves.shape[1] and fall.low > 0
         best = np.mean([np.argmax(member.dev) + 1 for member in study.members[at]])
-        last = "" if peak + 1 == curves.shape[1] else f", from epoch {peak + 1} to the last it falls by {_size(fall)}"
+        falls = f", from epoch {peak + 1} to the last it falls by {wording.value(_middle(fall), fall)}"
+        last = "" if peak + 1 == curves.shape[1] else falls
         lengths = sorted({len(member.dev) for member in study.members[at]})
         of = f"{lengths[0]} to {lengths[-1]}" if len(lengths) > 1 else f"{lengths[0]}"
         told.append(f"{label(study.settings[at])}: best epoch {best:.1f} of {of} on average{last}")
@@ -107,7 +109,7 @@ def under_training(study: Study, asked: Sequence[int]) -> Cause:
         last = int(curves.mean(axis=0).argmax()) + 1 == curves.shape[1]
         supported |= last and rise.low > 0
         where = "the last epoch is the best" if last else "the last epoch isn't the best"
-        told.append(f"{label(study.settings[at])}: {where}, its step is {_written(rise)}")
+        told.append(f"{label(study.settings[at])}: {where}, its step is {wording.difference(_middle(rise), rise)}")
     return Cause(
         "under-training",
         "supported" if supported else "not supported",
@@ -132,7 +134,8 @@ def drift(study: Study, evidence: Mapping[tuple[Judged, str], Evidence], asked: 
             for side in ("test", "transfer")
         )
         supported |= away.high < 0 <= home.high
-        told.append(f"{label(study.settings[at])}: test {_written(home)}, transfer {_written(away)}")
+        on_test, on_transfer = (wording.difference(_middle(each), each) for each in (home, away))
+        told.append(f"{label(study.settings[at])}: test {on_test}, transfer {on_transfer}")
     return Cause(name, "supported" if supported else "not supported", told, bound, source)
 
 
@@ -155,7 +158,8 @@ def rate_on_boundary(study: Study) -> Cause:
     ends = at in (0, len(rates) - 1)
     where = f"at the {'lower' if at == 0 else 'upper'} end of" if ends else "within"
     tried = ", ".join(f"{rate:g}" for rate in rates)
-    figures = f"best on dev is {label(best)}, {where} {tried}; it is ahead of {label(beside)} by {_size(gap)}"
+    ahead = f"it is ahead of {label(beside)} by {wording.value(_middle(gap), gap)}"
+    figures = f"best on dev is {label(best)}, {where} {tried}; {ahead}"
     return Cause(name, "supported" if ends and gap.low > 0 else "not supported", [figures], bound, _curve_source(study))
 
 
@@ -175,12 +179,8 @@ def _mean(values: NDArray[np.float64], confidence: float) -> Interval:
     return Interval(float(values.mean()) - margin, float(values.mean()) + margin, confidence)
 
 
-def _size(interval: Interval) -> str:
-    return f"{(interval.low + interval.high) / 2:.4f} [{interval.low:.4f}, {interval.high:.4f}]"
-
-
-def _written(interval: Interval) -> str:
-    return f"{(interval.low + interval.high) / 2:+.4f} [{interval.low:+.4f}, {interval.high:+.4f}]"
+def _middle(interval: Interval) -> float:
+    return (interval.low + interval.high) / 2
 
 
 def _curve_source(study: Study) -> str:

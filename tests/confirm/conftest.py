@@ -184,7 +184,7 @@ class Planted:
         data = DataConfig(transfer="bugs.jsonl" if transfer else None)
         cfg = Config(study=name, data=data, rule=rule or self.made.rule)
         baseline = self.baseline(cfg, 0.78, 0.78 if transfer else None)
-        parent = open_sweep(self.store, name, name, {"sampler": "grid"}) if sweep else None
+        parent = open_sweep(self.store, name, None, {"sampler": "grid"}) if sweep else None
         runs = []
         for setting, auc in cells.items():
             for at, seed in enumerate(seeds):

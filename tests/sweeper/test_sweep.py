@@ -65,6 +65,20 @@ def test_a_sweep_finds_the_best_and_links_every_trial_with_its_run(sweeps) -> No
     assert re.search(r"[1-4]/5 done, best -?\d\.\d{4} \(trial \d\), \d\d:\d\d left", err)
 
 
+def test_studies_of_one_name_in_two_storages_have_a_run_each_in_the_record(sweeps) -> None:
+    """As two people have who run the same command, each with a storage of their own, against one server."""
+    ours, theirs = (f"hydra.sweeper.storage=sqlite:///{sweeps.root / each}.db" for each in ("ours", "theirs"))
+    for storage, trials in ((ours, 2), (theirs, 3), (ours, 4)):
+        code, _, err = sweeps.run(LR, name("same"), total(trials), storage, "hydra.sweeper.pruner=none")
+        assert code == 0, err
+    parents = [run.run_id for run in sweeps.runs() if run.name == "sweep same"]
+    trials_of = {
+        parent: sorted(run.tags["promax.trial"] for run in sweeps.runs() if run.tags.get("mlflow.parentRunId") == parent)
+        for parent in parents
+    }
+    assert list(trials_of.values()) == [["0", "1", "2", "3"], ["0", "1", "2"]]
+
+
 def test_the_same_seeds_search_the_same_points_whatever_interrupts(sweeps) -> None:
     sweeps.run(LR, name("whole"), total(4), "hydra.sweeper.pruner=none")
     sweeps.run(LR, name("parts"), total(2), "hydra.sweeper.pruner=none")

@@ -63,7 +63,7 @@ def record(store: Store, study: str = "fix") -> list[str]:
     with start_run(store, study, "baseline", {"optim.epochs": 0}, {KIND_TAG: "baseline"}) as baseline:
         baseline.log_scores("test", table)
         baseline.log_datasets([dataset])
-    sweep = open_sweep(store, study, study, {"sampler": "grid"})
+    sweep = open_sweep(store, study, None, {"sampler": "grid"})
     ids = [baseline.run_id, sweep.run_id]
     for trial in range(2):
         tags = {KIND_TAG: "tuned", BASELINE_RUN: baseline.run_id, "promax.note": LINE}

@@ -39,7 +39,7 @@ from promax.tracking import (
 )
 from promax.tracking.pending import pending_folder
 from promax.tracking.write import Write
-from promax.trial import SWEEP_TAG, TRIAL_TAG
+from promax.trial import TRIAL_TAG
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SECRET = "s3cret-canary"
@@ -332,7 +332,7 @@ def test_the_run_of_a_dead_process_ends_as_it_said(store: Store, server: Server)
     """Its last words wait on disk: whoever closes dead runs, or a sweep's lost ones, sends them first."""
     code = (
         "import os, sys; from promax.tracking import *\n"
-        f"tags = {{{SWEEP_TAG!r}: 'sweep', {TRIAL_TAG!r}: '0'}}\n"
+        f"tags = {{'mlflow.parentRunId': 'parent', {TRIAL_TAG!r}: '0'}}\n"
         "with start_run(open_store(sys.argv[1]), 'lost', 'name', {}, tags) as run:\n"
         "    print(run.run_id, flush=True); sys.stdin.readline(); run.log_metrics({'a': 0.5})\n"
     )
@@ -346,7 +346,7 @@ def test_the_run_of_a_dead_process_ends_as_it_said(store: Store, server: Server)
     assert [each.run_id for each in waiting_runs()] == [run_id]
     server.open()
     # Its trial has ended, and its run is open on the server: that is no loss.
-    close_lost_runs(store, "lost", "sweep", lambda trial: True)
+    close_lost_runs(store, "lost", "parent", lambda trial: True)
     assert get_run(store, run_id).status == "RUNNING"
     with start_run(open_store(server.address), "lost", "next", {}, {}):
         found = get_run(store, run_id)
