@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
@@ -231,7 +232,17 @@ def _range(override: Override, sweep: RangeSweep, tags: set[str]) -> tuple[BaseD
         raise _refused(override, f"tag {min(tags)}: not with a range of floats; use an interval")
     if len(values) == 1:
         return FloatDistribution(low, high), texts
-    return FloatDistribution(low, high, step=float(step)), texts
+    return FloatDistribution(*_ends(values, sweep.step), step=float(step)), texts
+
+
+def _ends(values: Sequence[float], step: float) -> tuple[float, float]:
+    """The lowest and the highest value of a float range, with no rounding of the sum.
+
+    With any, Optuna, which reckons in decimals, finds that the steps don't reach the end, and leaves the last one out.
+    """
+    first = Decimal(repr(values[0]))
+    last = first + (len(values) - 1) * Decimal(repr(step))
+    return float(min(first, last)), float(max(first, last))
 
 
 def _refused(override: Override, why: str) -> ConfigError:

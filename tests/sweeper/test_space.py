@@ -7,6 +7,8 @@ import re
 
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hypothesis import given
+from hypothesis import strategies as st
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from hydra_plugins.promax_sweeper._identity import identity
@@ -53,6 +55,9 @@ SEARCHED: dict[str, BaseDistribution] = {
     "x=range(1,2,0.5)": FloatDistribution(1.0, 1.5, step=0.5),
     "x=float(range(1,4))": FloatDistribution(1.0, 3.0, step=1.0),
     "x=range(0.1,0.5,0.1)": FloatDistribution(0.1, 0.4, step=0.1),
+    "x=range(0.05,0.35,0.15)": FloatDistribution(0.05, 0.2, step=0.15),
+    "x=range(0.3,1.2,0.3)": FloatDistribution(0.3, 0.9, step=0.3),
+    "x=range(0.9,0.1,-0.3)": FloatDistribution(0.3, 0.9, step=0.3),
     "x=tag(log,range(1,17))": IntDistribution(1, 16, log=True),
     "x=interval(1,3)": FloatDistribution(1.0, 3.0),
     "x=tag(log,interval(1e-6,1e-3))": LOG,
@@ -110,6 +115,16 @@ def test_every_value_of_an_enumerable_sweep_is_written_as_hydra_writes_it(word: 
     expected = [f"{override.get_key_element()}={each}" for each in override.sweep_string_iterator()]
     searched = space(word)
     assert [searched.overrides(point) for point in searched.grid()] == [[each] for each in expected]
+
+
+@given(st.integers(-500, 500), st.integers(1, 200), st.integers(2, 12), st.sampled_from((1, -1)))
+def test_optuna_draws_as_many_values_of_a_float_range_as_hydra_enumerates(start, step, count, sign) -> None:
+    # In hundredths, with the stop half a step behind the last value.
+    numbers = (start, start + sign * (count * step - step / 2), sign * step)
+    searched = space("x=range({})".format(",".join(repr(each / 100) for each in numbers)))
+    (found,) = searched.distributions.values()
+    assert isinstance(found, FloatDistribution) and found.step is not None
+    assert round((found.high - found.low) / found.step) + 1 == count == len(list(searched.grid()))
 
 
 def test_fixed_words_and_their_order_are_kept_and_the_last_word_for_a_key_counts() -> None:

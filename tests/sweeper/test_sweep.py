@@ -73,7 +73,9 @@ def test_studies_of_one_name_in_two_storages_have_a_run_each_in_the_record(sweep
         assert code == 0, err
     parents = [run.run_id for run in sweeps.runs() if run.name == "sweep same"]
     trials_of = {
-        parent: sorted(run.tags["promax.trial"] for run in sweeps.runs() if run.tags.get("mlflow.parentRunId") == parent)
+        parent: sorted(
+            run.tags["promax.trial"] for run in sweeps.runs() if run.tags.get("mlflow.parentRunId") == parent
+        )
         for parent in parents
     }
     assert list(trials_of.values()) == [["0", "1", "2", "3"], ["0", "1", "2"]]
