@@ -95,7 +95,7 @@ def options_from(given: Mapping[str, Any]) -> Options:
     }
     for key in ("objective", "direction"):
         plain[key] = [plain[key]] if isinstance(plain[key], str) else plain[key]
-    if isinstance(plain["objective"], list) and len(plain["direction"]) == 1:
+    if isinstance(plain["objective"], list) and isinstance(plain["direction"], list) and len(plain["direction"]) == 1:
         plain["direction"] *= len(plain["objective"])
     for key in ("sampler_options", "pruner_options"):
         plain[key] = {} if plain[key] is None else plain[key]

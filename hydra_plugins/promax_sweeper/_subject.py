@@ -97,7 +97,7 @@ def subject_of(context: HydraContext, config: DictConfig, space: Space) -> Subje
         return Subject(_flat("", plain), {}, None, None)
     configs = [build(each, Config) for each in composed]
     from promax.data.pairs import positives
-    from promax.data.splits import load
+    from promax.data.splits import BESIDE, load
     from promax.evaluate import metric_names, point_metric_names
 
     cfg, fingerprints = configs[0], dict[str, set[str]]()
@@ -114,7 +114,7 @@ def subject_of(context: HydraContext, config: DictConfig, space: Space) -> Subje
         study=cfg.study,
         tracking_uri=cfg.tracking.uri,
         notes=tuple(splits.notes),
-        paths=_PATHS[cfg.data.source] | {"data.adversarial", "model.path"},
+        paths=_PATHS[cfg.data.source] | {*(f"data.{side}" for side in BESIDE), "model.path"},
         measured=tuple(f"dev/{name}" for name in metric_names(cfg.eval, graded=graded)),
         ranked=tuple(f"dev/{name}" for name in point_metric_names(graded=graded)),
     )

@@ -47,7 +47,9 @@ def only_settings(typed: Sequence[str], on_first: Callable[[Any], None] | None =
     shown to `on_first`, before anything is done about it.
     """
     from hydra._internal.config_loader_impl import ConfigLoaderImpl
+    from hydra.errors import HydraException
     from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
 
     load = ConfigLoaderImpl.load_configuration
     waiting = [on_first] if on_first is not None else []
@@ -58,7 +60,12 @@ def only_settings(typed: Sequence[str], on_first: Callable[[Any], None] | None =
         primary = self.repository.load_config(config_name) if config_name is not None else None
         searched = OmegaConf.select(primary.config, "hydra.searchpath") if primary is not None else None
         refuse_packages([str(searched), *(word for word in overrides if "hydra.searchpath" in word)])
-        found = load(self, config_name, overrides, *given, **named)
+        try:
+            found = load(self, config_name, overrides, *given, **named)
+        except (HydraException, OmegaConfBaseException, OSError):
+            raise
+        except Exception as error:
+            raise _not_composed(error, typed) from error
         refuse_code(OmegaConf.to_container(found.hydra, resolve=False), typed)  # type: ignore[arg-type]
         _refuse_passwords_on_disk(found)
         if waiting:
@@ -151,8 +158,7 @@ def explained(error: Exception, schema: type[Any], words: Sequence[str]) -> Conf
         )
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if not isinstance(error, (HydraException, OmegaConfBaseException)):
-        # Hydra's composition meets some requests, like GROUP=null, with whatever its code happens to raise.
-        return ConfigError(f"{' '.join(words)}: can't be composed: {(lines or [''])[0]}")
+        return _not_composed(error, words)
     for number, line in enumerate(lines):
         if line.startswith("Ambiguous value for argument '"):
             return ConfigError(f"{line.split(chr(39))[1]}: several values; with -m there is a run for each")
@@ -164,6 +170,11 @@ def explained(error: Exception, schema: type[Any], words: Sequence[str]) -> Conf
             choices = ", ".join(each for each in lines[number + 2 :] if " " not in each)
             return ConfigError(f"{group}={choice}: no such config. Available: {choices}")
     return ConfigError("\n".join(lines[:2]))
+
+
+def _not_composed(error: Exception, words: Sequence[str]) -> ConfigError:
+    """Hydra's composition meets some requests, like GROUP=null, with whatever its code happens to raise."""
+    return ConfigError(f"{_masked(' '.join(words))}: can't be composed: {(str(error).splitlines() or [''])[0]}")
 
 
 def _explain_key(key: str, schema: type[Any], words: Sequence[str]) -> str:

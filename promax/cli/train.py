@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from promax.cli.compose import explained, only_settings, register, without_passwords
 from promax.config import Config, ConfigError, DataConfig, build, conf_dir, project_root
 from promax.files import regular
-from promax.trial import SweepError, current
+from promax.trial import current
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -37,6 +37,7 @@ def train(overrides: list[str], *, may_begin_anew: bool = False) -> int:
     """
     import hydra
     from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
 
     flags = [word for word in overrides if word in ("-m", "--multirun")]
     typed = [word for word in overrides if not word.startswith("@")]
@@ -62,12 +63,7 @@ def train(overrides: list[str], *, may_begin_anew: bool = False) -> int:
         anew = "what was logged is kept, a run in progress is marked KILLED; the same command starts it anew"
         print(interrupt.args[0] if interrupt.args else anew, file=sys.stderr)
         raise
-    except (ConfigError, SweepError):
-        raise
-    except Exception as error:
-        if isinstance(error, OSError) and not isinstance(error, HydraException):
-            # Of a sweep at its work, such as a full disk; of composing it is Hydra's.
-            raise
+    except (HydraException, OmegaConfBaseException) as error:
         raise explained(error, Config, overrides) from error
     return 0
 

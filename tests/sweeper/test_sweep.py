@@ -14,6 +14,7 @@ import optuna
 import pytest
 import yaml
 from optuna import pruners, samplers
+from optuna.exceptions import StorageInternalError
 
 from hydra_plugins.promax_sweeper._methods import make_pruner, make_sampler
 from hydra_plugins.promax_sweeper._options import Options
@@ -71,14 +72,13 @@ def test_studies_of_one_name_in_two_storages_have_a_run_each_in_the_record(sweep
     for storage, trials in ((ours, 2), (theirs, 3), (ours, 4)):
         code, _, err = sweeps.run(LR, name("same"), total(trials), storage, "hydra.sweeper.pruner=none")
         assert code == 0, err
-    parents = [run.run_id for run in sweeps.runs() if run.name == "sweep same"]
-    trials_of = {
-        parent: sorted(
-            run.tags["promax.trial"] for run in sweeps.runs() if run.tags.get("mlflow.parentRunId") == parent
-        )
-        for parent in parents
-    }
-    assert list(trials_of.values()) == [["0", "1", "2", "3"], ["0", "1", "2"]]
+    runs = sweeps.runs()
+    trials_of = [
+        sorted(each.tags["promax.trial"] for each in runs if each.tags.get("mlflow.parentRunId") == parent.run_id)
+        for parent in runs
+        if parent.name == "sweep same"
+    ]
+    assert trials_of == [["0", "1", "2", "3"], ["0", "1", "2"]]
 
 
 def test_the_same_seeds_search_the_same_points_whatever_interrupts(sweeps) -> None:
@@ -559,10 +559,11 @@ def test_best_yaml_means_the_same_files_from_another_folder(sweeps) -> None:
     """Typed relative to where the sweep was started; a folder with a quote and a space in its name."""
     odd = sweeps.root / "ann's pairs"
     odd.mkdir()
-    for side in ("train", "dev", "test"):
-        (odd / f"{side}.jsonl").write_bytes((sweeps.root / f"{side}.jsonl").read_bytes())
+    sides = ("train", "dev", "test", "transfer")
+    for side, of in zip(sides, (*sides[:3], "test"), strict=True):
+        (odd / f"{side}.jsonl").write_bytes((sweeps.root / f"{of}.jsonl").read_bytes())
     sweeps.patch.chdir(odd)
-    relative = [f"data.{side}={side}.jsonl" for side in ("train", "dev", "test")]
+    relative = [f"data.{side}={side}.jsonl" for side in sides]
     assert sweeps.run(LR, *relative, name("there"), total(1), "hydra.sweeper.pruner=none")[0] == 0
     (file,) = (sweeps.root / "mlruns" / "sweeps").glob("*/best.yaml")
     (logged,) = (sweeps.root / "mlruns" / "artifacts").rglob("best.yaml")
@@ -573,9 +574,7 @@ def test_best_yaml_means_the_same_files_from_another_folder(sweeps) -> None:
     code, _, err = sweeps.run(*again)
     assert code == 0, err
     (run,) = [run for run in sweeps.runs() if run.study == "elsewhere" and run.name == "trivial"]
-    assert [run.params[f"data.{side}"] for side in ("train", "dev", "test")] == [
-        str(odd / f"{side}.jsonl") for side in ("train", "dev", "test")
-    ]
+    assert [run.params[f"data.{side}"] for side in sides] == [str(odd / f"{side}.jsonl") for side in sides]
 
 
 def test_a_file_that_holds_no_overrides_is_refused(sweeps) -> None:
@@ -646,6 +645,7 @@ REFUSED = {
     "pruner=wilcoxon": "pruner=wilcoxon: compares a trial's seeds with the best trial's; hydra.sweeper.seeds=[]"
     " must hold several, like [0,1,2,3,4,5]",
     "seeds=[1,1]": "seeds=[1, 1]: each seed once",
+    "direction=null": "direction=null: must be a list, like [1,5,10]",
     "objective=[dev/spearman,dev/roc_auc]": "pruner=median: with several objectives no trial can be pruned; use none",
     "sampler_options={seed:3}": "sampler_options.seed: set hydra.sweeper.seed instead",
     "enqueue=[{optim.lr:1}]": "enqueue: optim.lr=1 is not in the search space",
@@ -670,8 +670,20 @@ def test_a_wrong_request_is_refused_before_there_is_a_study(sweeps) -> None:
     assert optuna.get_all_study_names(sweeps.storage) == []
 
 
+def test_what_fails_after_composing_is_not_told_as_a_wrong_override(sweeps) -> None:
+    """Neither the command's words, a password among them, nor what a library says of them."""
+
+    def away(*_: object) -> None:
+        raise StorageInternalError("postgresql://ann:secret@db/x is away, said of 'printer on fire'")
+
+    sweeps.patch.setattr("hydra_plugins.promax_sweeper._study.Study.enqueue", away)
+    tracking = "tracking.uri=postgresql://ann:secret@127.0.0.1:9/x"
+    code, _, err = sweeps.run(LR, name("away"), total(1), tracking)
+    assert (code, "secret" in err, "printer" in err, "composed" in err) == (3, False, False, False)
+    assert re.fullmatch(r"promax: failed with StorageInternalError at test_sweep\.py:\d+; .*", err.splitlines()[-1])
+
+
 def test_a_sweeps_folder_that_is_a_file_is_refused_by_its_key(sweeps) -> None:
-    """What goes wrong after composing is not told as a wrong override."""
     taken = sweeps.root / "train.jsonl"
     code, _, err = sweeps.run(LR, name("taken"), total(1), f"hydra.sweep.dir={taken}")
     assert (code, err.splitlines()[-1]) == (2, f"promax: hydra.sweep.dir={taken}: can't be made a folder: File exists")
