@@ -22,7 +22,8 @@ class Dropper:
     """Dropout at one rate, for one step: zeroes a share `rate`, without the scaling by `scale` = 1 / (1 - rate)."""
 
     def __init__(self, rate: float, noise: Noise | None) -> None:
-        self.noise = noise if rate > 0 else None
+        # A rate below what 16 random bits can tell from 0 is 0.
+        self.noise = noise if round(rate * 65536) else None
         self.rate = rate if self.noise else 0.0
         self.scale = 1 / (1 - rate) if self.noise else 1.0
         self._cut = threshold(rate) if self.noise else 0.0

@@ -70,7 +70,8 @@ def fit(
         label: what the line of each epoch begins with; with one, no bar is shown.
 
     Raises:
-        ConfigError: as `plan_for`; a `select_by` that dev doesn't have; an unknown engine.
+        ConfigError: as `plan_for`; an encoder without a trainable parameter; a `select_by` that dev doesn't have; an
+            unknown engine.
         RuntimeError: the loss is not finite, memory runs out with one pair at a time, or what the
             optimizer did is not what was configured.
     """
@@ -85,7 +86,7 @@ def fit(
 
     before = alive.trainable_state(encoder)
     if not before:
-        raise ConfigError(f"optim.epochs={cfg.epochs}: the encoder has no trainable parameter")
+        raise ConfigError("model: the encoder has no trainable parameter; optim.epochs=0 scores it as it is")
     against = reasons_against(encoder) if engine == "packed" else []
     if against:
         _logger.info("engine=packed can't take this encoder, so engine=reference does: %s", "; ".join(against))

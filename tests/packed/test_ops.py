@@ -66,7 +66,8 @@ def test_noise_follows_from_its_key_alone() -> None:
 
 def test_no_rate_and_no_noise_draw_nothing() -> None:
     x = torch.randn(4, 3)
-    for drop in (Dropper(0.0, noise()), Dropper(0.5, None)):
+    # 1e-6 is less than half of 1/65,536, the least share that 16 random bits tell from none.
+    for drop in (Dropper(0.0, noise()), Dropper(1e-6, noise()), Dropper(0.5, None)):
         assert drop.draw(x) is None
         assert drop.apply(x, None) is x
         assert torch.equal(drop_add(x.clone(), x, drop), x + x)
