@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import signal
 import sqlite3
 import threading
@@ -48,19 +47,18 @@ class Storage:
         Raises:
             ConfigError: an address of another kind, or one that can't be opened.
         """
-        # Left to itself, SQLAlchemy 2.0 looks for psycopg2 and 2.1 for psycopg.
-        given = re.sub(r"^postgresql://", "postgresql+psycopg://", uri or "")
-        self.uri = given or f"sqlite:///{project_root() / 'mlruns' / 'optuna.db'}"
+        from promax.tracking import DATABASES, kind_of, sqlite_file, with_driver
+
+        self.uri = with_driver(uri or f"sqlite:///{project_root() / 'mlruns' / 'optuna.db'}")
         self._heartbeat = heartbeat
-        kind = self.uri.partition(":")[0].partition("+")[0]
-        if kind not in ("sqlite", "postgresql"):
+        if kind_of(self.uri) not in DATABASES:
             raise ConfigError(f"hydra.sweeper.storage={_masked(self.uri)}: must be one of {ALLOWED}")
-        self._file = Path(self.uri.partition(":///")[2]) if kind == "sqlite" else None
+        self._file = sqlite_file(self.uri)
         try:
+            self._locks = create_engine(self.uri, pool_pre_ping=True)
             if self._file is not None:
                 _create(self._file)
-            self._locks = create_engine(self.uri, pool_pre_ping=True)
-            if self._file is None:
+            else:
                 event.listen(self._locks, "connect", _set_up)
             # Optuna looks for its tables and then creates them: two that do so at once get in each other's way.
             with self.turn():

@@ -1,11 +1,11 @@
 """The record of runs, kept by MLflow; nothing else in promax imports it.
 
 One thin layer over `mlflow.MlflowClient`, never the fluent API: no run is active by being the last
-one started, so parents, children and many workers need nothing special. `store` opens the record, `record`
-writes a run into it, `query` finds runs again, `sweep` keeps the run of a sweep, `registry` holds the promoted
-encoders, `pending` keeps what a server that is away is to be told and `sync` tells it later, `archive` makes one
-file of a study, with a `manifest`, and `restore` takes it in elsewhere, `health` says how the record stands, `view`
-how the MLflow UI shows it.
+one started, so parents, children and many workers need nothing special. `store` opens the record, `address`
+says where that is, `record` writes a run into it, `query` finds runs again, `sweep` keeps the run of a sweep,
+`registry` holds the promoted encoders, `pending` keeps what a server that is away is to be told and `sync` tells it
+later, `archive` makes one file of a study, with a `manifest`, and `restore` takes it in elsewhere, `health` says how
+the record stands, `view` how the MLflow UI shows it.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
 os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
 
+from promax.tracking.address import has_password, kind_of, mask, sqlite_file, with_driver
 from promax.tracking.archive import archive
 from promax.tracking.datasets import DatasetRecord, read_datasets
 from promax.tracking.ending import Terminated, held_signals, status_and_reason, termination_raises
@@ -47,7 +48,7 @@ from promax.tracking.query import (
 from promax.tracking.record import REASON_TAG, Run, running, start_run, sweep_dead_runs
 from promax.tracking.registry import CHAMPION, Champion, crown, find_champion, register, write_model
 from promax.tracking.restore import Complete, Restored, restore
-from promax.tracking.store import Store, TrackingError, has_password, mask, open_store, serve_ui, ui_address, ui_command
+from promax.tracking.store import DATABASES, Store, TrackingError, open_store, serve_ui, ui_address, ui_command
 from promax.tracking.sweep import close_lost_runs, find_sweep, finished_run, open_sweep
 from promax.tracking.sync import send_waiting
 from promax.tracking.view import DESCRIPTION_TAG, compare_link, run_link, study_link
@@ -61,6 +62,7 @@ __all__ = [
     "BASELINE_KEY",
     "BASELINE_RUN",
     "CHAMPION",
+    "DATABASES",
     "DESCRIPTION_TAG",
     "FIRST_ID",
     "KIND_TAG",
@@ -95,6 +97,7 @@ __all__ = [
     "get_run",
     "has_password",
     "held_signals",
+    "kind_of",
     "mask",
     "open_store",
     "open_sweep",
@@ -111,6 +114,7 @@ __all__ = [
     "send_waiting",
     "serve_ui",
     "settle",
+    "sqlite_file",
     "start_run",
     "status_and_reason",
     "study_link",
@@ -120,5 +124,6 @@ __all__ = [
     "ui_command",
     "waiting_runs",
     "waits",
+    "with_driver",
     "write_model",
 ]

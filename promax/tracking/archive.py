@@ -29,12 +29,13 @@ from promax import __version__
 from promax.config import ConfigError
 from promax.files import make_folder, regular
 from promax.scores import ScoreTable
+from promax.tracking.address import mask
 from promax.tracking.datasets import read_datasets
 from promax.tracking.manifest import ArchivedFile, ArchivedRun, Manifest
 from promax.tracking.pending import waits
 from promax.tracking.query import FIRST_ID, KIND_TAG, experiment_of, fetch_artifacts, run_info, search
 from promax.tracking.record import PROCESS_TAG
-from promax.tracking.store import Store, mask
+from promax.tracking.store import Store
 from promax.tracking.view import DESCRIPTION_TAG
 
 T = TypeVar("T")

@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 from mlflow.entities import Dataset, DatasetInput, InputTag
 
-from promax.tracking.store import Store, mask
+from promax.tracking.address import mask
+from promax.tracking.store import Store
 
 # MLflow would cut longer values off without a word.
 LONGEST_DIGEST = 36

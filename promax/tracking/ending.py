@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Literal, NoReturn
 
-from promax.tracking.store import mask
+from promax.tracking.address import mask
 from promax.trial import Pruned
 
 LONGEST_REASON = 200

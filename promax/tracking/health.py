@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from pathlib import Path
 
 from mlflow.store.db.utils import _get_latest_schema_revision
 from sqlalchemy import Engine, create_engine, inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from promax.config import ConfigError, project_root
-from promax.tracking.store import DATABASES, mask, open_store
+from promax.config import ConfigError
+from promax.tracking.address import kind_of, mask, sqlite_file
+from promax.tracking.store import DATABASES, address_of, open_store
 
 # Seconds to wait for a database that another process is writing to.
 PATIENCE = 5
@@ -38,9 +37,8 @@ def examine(uri: str | None = None) -> Health:
     Raises:
         ConfigError: an address of another kind, or a store that is there and can't be opened.
     """
-    address = f"sqlite:///{project_root() / 'mlruns' / 'mlflow.db'}" if uri is None else uri
-    kind = address.partition("://")[0].partition("+")[0].lower()
-    file = Path(address.partition(":///")[2].partition("?")[0]) if kind == "sqlite" else None
+    address = address_of(uri)
+    kind, file = kind_of(address), sqlite_file(address)
     if kind not in DATABASES or (file is not None and not file.is_absolute()):
         # A server, which has nothing to create, or an address that is refused.
         return Health(open_store(uri).label, found=True)
@@ -48,7 +46,7 @@ def examine(uri: str | None = None) -> Health:
     if file is not None and not file.exists():
         return Health(label, found=False)
     engine = create_engine(
-        re.sub(r"^postgresql://", "postgresql+psycopg://", address),
+        address,
         connect_args={"timeout" if kind == "sqlite" else "connect_timeout": PATIENCE},
     )
     try:

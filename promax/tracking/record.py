@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Literal
 
 from promax.process import has_died, is_here, this_process
 from promax.scores import ScoreTable
+from promax.tracking.address import mask
 from promax.tracking.datasets import DatasetRecord
 from promax.tracking.ending import held_signals, status_and_reason, termination_raises
 from promax.tracking.pending import Outbox, send_at_once, waits
 from promax.tracking.query import search
-from promax.tracking.store import Store, TrackingError, mask
+from promax.tracking.store import Store, TrackingError
 from promax.tracking.write import Write
 
 if TYPE_CHECKING:

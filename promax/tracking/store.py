@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import socket
 import sys
 from collections.abc import Iterator, Mapping
@@ -21,6 +20,7 @@ from mlflow.utils.rest_utils import http_request
 from sqlalchemy import create_engine, inspect
 
 from promax.config import ConfigError, project_root
+from promax.tracking.address import kind_of, mask, sqlite_file, with_driver
 from promax.tracking.view import VIEW_TAG, dress, study_link
 
 SERVERS = ("http", "https")
@@ -34,11 +34,6 @@ HOST, PORT, LISTED = "127.0.0.1", 5000, 10
 ANSWER_WITHIN = 10
 # Seconds to wait for another process that creates the database; it takes one or two.
 CREATE_WITHIN = 120
-
-_WITH_PASSWORD = r"[^\s/@:]*:\S*"
-_PASSWORD = re.compile(rf"(?<=://){_WITH_PASSWORD}@")
-_CREDENTIALS = re.compile(rf"(?<=://)(?:{_WITH_PASSWORD}|[^\s/@?#]*)@")
-_SECRET_OPTION = re.compile(r"([?&](?:password|passwd|pwd|sslpassword|secret|token)=)[^&\s]+", re.IGNORECASE)
 
 
 class TrackingError(RuntimeError):
@@ -68,7 +63,7 @@ class Store:
 
     @property
     def is_server(self) -> bool:
-        return _scheme(self.uri) in SERVERS
+        return kind_of(self.uri) in SERVERS
 
     @contextmanager
     def talking(self) -> Iterator[None]:
@@ -132,6 +127,11 @@ class Store:
                     raise
 
 
+def address_of(uri: str | None) -> str:
+    """The address of the record at `uri`, with its driver; None is the embedded one."""
+    return f"sqlite:///{project_root() / 'mlruns' / 'mlflow.db'}" if uri is None else with_driver(uri)
+
+
 def open_store(uri: str | None = None) -> Store:
     """Open the record at `uri`; None is the embedded store, mlruns/mlflow.db under the project root.
 
@@ -144,17 +144,19 @@ def open_store(uri: str | None = None) -> Store:
         ConfigError: an address of another kind, or one that can't be reached, opened or written to.
     """
     mlruns = project_root() / "mlruns"
-    address = f"sqlite:///{mlruns / 'mlflow.db'}" if uri is None else uri
-    artifacts = None if _scheme(address) in SERVERS else (mlruns / "artifacts").as_uri()
+    address = address_of(uri)
+    kind, file = kind_of(address), sqlite_file(address)
+    artifacts = None if kind in SERVERS else (mlruns / "artifacts").as_uri()
     try:
-        if _scheme(address) in SERVERS:
+        if kind in SERVERS:
             _probe_server(address)
-        elif _scheme(address) == "sqlite":
-            _create_sqlite(_sqlite_file(address), str(artifacts))
+        elif file is not None:
+            if not file.is_absolute():
+                wanted = "must be an absolute path, like sqlite:////folder/file.db"
+                raise ConfigError(f"tracking.uri={mask(address)}: {wanted}")
+            _create_sqlite(file, str(artifacts))
             _probe_database(address)
-        elif _scheme(address) in DATABASES:
-            # Left to itself, SQLAlchemy 2.0 looks for psycopg2 and 2.1 for psycopg.
-            address = re.sub(r"^postgresql://", "postgresql+psycopg://", address)
+        elif kind in DATABASES:
             _probe_database(address)
             _create_schema(address, mlruns)
         else:
@@ -170,28 +172,6 @@ def open_store(uri: str | None = None) -> Store:
     except Exception as error:
         # Each driver has exceptions of its own, with the address in their text.
         raise ConfigError(f"tracking.uri={mask(address)}: can't be opened: {_first_line(error)}") from None
-
-
-def mask(text: str) -> str:
-    """`text` with the credentials of every URI in it replaced by ***.
-
-    >>> mask("postgresql://ann:s3cret@db:5432/promax?password=x&sslmode=require")
-    'postgresql://***@db:5432/promax?password=***&sslmode=require'
-    >>> mask("git+https://github.com/a/b@v1")
-    'git+https://github.com/a/b@v1'
-    """
-    return _SECRET_OPTION.sub(r"\1***", _CREDENTIALS.sub("***@", text))
-
-
-def has_password(text: str) -> bool:
-    """Whether a URI in `text` says a password or a token; a user's name is none.
-
-    >>> has_password("postgresql://ann@db/promax"), has_password("postgresql://ann:s3cret@db/promax")
-    (False, True)
-    >>> has_password("http://ann:a/b@db"), has_password("postgresql://db/promax?password=x")
-    (True, True)
-    """
-    return bool(_SECRET_OPTION.search(text) or _PASSWORD.search(text))
 
 
 def ui_command(store: Store, host: str, port: int) -> tuple[list[str], dict[str, str]]:
@@ -249,22 +229,11 @@ def _links(store: Store, host: str, port: int) -> list[str]:
     return ["the newest studies, beside their baselines:", *links] if links else []
 
 
-def _scheme(uri: str) -> str:
-    return uri.partition("://")[0].partition("+")[0].lower() if "://" in uri else ""
-
-
 def _first_line(error: BaseException) -> str:
     lines = mask(str(error)).strip().splitlines()
     # SQLAlchemy's hint to who wrote the query, before what happened.
     told = [line for line in lines if not line.startswith("(raised as a result of Query-invoked autoflush")]
     return told[0] if told else type(error).__name__
-
-
-def _sqlite_file(uri: str) -> Path:
-    file = Path(uri.partition(":///")[2].partition("?")[0])
-    if not file.is_absolute():
-        raise ConfigError(f"tracking.uri={mask(uri)}: must be an absolute path, like sqlite:////folder/file.db")
-    return file
 
 
 def _create_sqlite(database: Path, artifacts: str) -> None:

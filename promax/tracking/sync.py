@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from promax.config import ConfigError
+from promax.tracking.address import mask
 from promax.tracking.pending import Outbox, Pending, waiting_runs
 from promax.tracking.record import sweep_dead_runs
-from promax.tracking.store import Store, TrackingError, mask, open_store
+from promax.tracking.store import Store, TrackingError, open_store
 from promax.tracking.write import deliver
 
 

@@ -531,3 +531,9 @@ def wait_for_a_running_trial(sweeps, name: str, number: int = 0, storage: str | 
         if len(trials) > number and trials[number].user_attrs.get("runs"):
             return
     raise AssertionError("no trial began")
+
+
+def test_an_address_with_an_option_means_the_file_before_it(tmp_path) -> None:
+    Storage(f"sqlite:///{tmp_path / 'o.db'}?timeout=5", heartbeat=30).close()
+    assert {path.name for path in tmp_path.iterdir()} == {"o.db", "o.db.lock"}
+    assert (tmp_path / "o.db").read_bytes()[18:20] == b"\x02\x02"
