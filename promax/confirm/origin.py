@@ -52,7 +52,8 @@ def commands(words: list[str], study: Study) -> list[str]:
         " ".join(
             [
                 *("promax train -m", *common),
-                f"optim.lr={','.join(f'{lr:g}' for lr in of)}",
+                # Every digit, as a rate that a sampler drew needs them.
+                f"optim.lr={','.join(map(repr, of))}",
                 f"optim.epochs={','.join(map(str, epochs))}",
                 f"seed={seeds}",
             ]

@@ -199,6 +199,12 @@ def test_files_of_one_name_in_two_folders_are_told_apart(made) -> None:
     assert said.startswith("promax train -m data.test=test/test.jsonl data.transfer=transfer/test.jsonl ")
 
 
+def test_a_rate_that_a_sampler_drew_is_written_with_every_digit(made) -> None:
+    drawn = dataclasses.replace(made.before, lr=3.4217893412e-05)
+    study = made.study({drawn: 0.7, dataclasses.replace(made.before, lr=0.0002): 0.7}, seeds=[0, 1])
+    assert commands([], study) == ["promax train -m optim.lr=3.4217893412e-05,0.0002 optim.epochs=6 seed=0,1"]
+
+
 def test_settings_that_are_no_grid_take_several_commands(made) -> None:
     study = made.study({made.before: 0.7, made.rate: 0.7, made.after: 0.7}, seeds=[0, 1], config=Config())
     assert commands([], study) == [
