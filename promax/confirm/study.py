@@ -17,6 +17,7 @@ from promax.scores import ScoreTable
 from promax.tracking import (
     BASELINE_KEY,
     BASELINE_RUN,
+    REASON_TAG,
     RunInfo,
     Store,
     curves,
@@ -99,10 +100,12 @@ def read(store: Store, name: str, rule: RuleConfig | None = None) -> Study:
         ConfigError: no such study; nothing finished in it; runs that differ in more than learning rate, epochs
             and seed; fewer than two seeds that every setting has; no rule.
     """
-    tuned = [run for run in runs_of(store, name) if run.status == "FINISHED" and BASELINE_RUN in run.tags]
+    # A process may die before it has written its run's parameters.
+    began = [run for run in runs_of(store, name) if BASELINE_RUN in run.tags and run.params]
+    began.sort(key=lambda run: run.start_time)
+    tuned = [run for run in began if run.status == "FINISHED"]
     if not tuned:
         raise ConfigError(f"study {name}: no finished run that was trained; nothing to judge")
-    tuned.sort(key=lambda run: run.start_time)
     _refuse_mixture(name, tuned)
     config = from_yaml(read_text(store, tuned[0].run_id, "config.yaml"))
     cells = _cells(tuned)
@@ -127,7 +130,7 @@ def read(store: Store, name: str, rule: RuleConfig | None = None) -> Study:
         sides={side: _scored(store, side, baseline, members, config) for side in sides},
         parent=find_sweep(store, name),
         foretold=not changed,
-        notes=[*changed, *_incomplete(cells, seeds), *_code_notes(tuned)],
+        notes=[*changed, *_survivors(_cells(began), cells), *_incomplete(cells, seeds), *_code_notes(tuned)],
     )
 
 
@@ -235,11 +238,38 @@ def _rule_notes(runs: Sequence[RunInfo], config: Config, given: RuleConfig | Non
     return []
 
 
+def _survivors(
+    began: Mapping[SettingConfig, Mapping[int, RunInfo]], cells: Mapping[SettingConfig, Mapping[int, RunInfo]]
+) -> list[str]:
+    """What was begun and came to nothing; a run that was made again, or that goes on, is no loss."""
+    lost = [
+        (setting, seed, run)
+        for setting, runs in began.items()
+        for seed, run in sorted(runs.items())
+        if run.status in ("FAILED", "KILLED") and seed not in cells.get(setting, {})
+    ]
+    if not lost:
+        return []
+    of = len(lost) + sum(len(runs) for runs in cells.values())
+    return [
+        f"the verdict is on survivors: {len(lost)} of {of} runs ended without a result",
+        *(
+            f"no result of {label(setting)}, seed {seed}: {run.status}, {run.tags.get(REASON_TAG, 'no reason told')}"
+            for setting, seed, run in lost
+        ),
+        *(
+            f"no run of {label(setting)} finished: no claim is held against it"
+            for setting in dict.fromkeys(setting for setting, _, _ in lost)
+            if setting not in cells
+        ),
+    ]
+
+
 def _incomplete(cells: Mapping[SettingConfig, Mapping[int, RunInfo]], seeds: Sequence[int]) -> list[str]:
     left_out = sum(len(runs) for runs in cells.values()) - len(cells) * len(seeds)
     if not left_out:
         return []
-    return [f"{left_out} finished runs are left out: their seeds are not in every setting yet"]
+    return [f"{left_out} finished runs are left out: their seeds are not finished in every setting"]
 
 
 def _code_notes(runs: Sequence[RunInfo]) -> list[str]:

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -27,6 +28,7 @@ from promax.tracking import (
     start_run,
 )
 from promax.tracking.query import KIND_TAG
+from promax.tracking.record import create_run
 
 BEFORE, AFTER = SettingConfig(lr=2e-5, epochs=6), SettingConfig(lr=5e-5, epochs=12)
 RATE, LONGER = SettingConfig(lr=5e-5, epochs=6), SettingConfig(lr=2e-5, epochs=12)
@@ -214,8 +216,7 @@ class Planted:
         parent: Run | None = None,
         tags: Mapping[str, object] | None = None,
     ) -> str:
-        optim = dataclasses.replace(cfg.optim, lr=setting.lr, epochs=setting.epochs)
-        cfg = dataclasses.replace(cfg, seed=seed, optim=optim)
+        cfg = _with(cfg, setting, seed)
         marks = {**TAGS, KIND_TAG: "tuned", BASELINE_RUN: baseline, **(tags or {})}
         if transfer is not None:
             marks["promax.data.transfer"] = "ef" * 32
@@ -230,6 +231,20 @@ class Planted:
             self._evaluated(run, cfg, auc, transfer)
         return run.run_id
 
+    def unfinished(
+        self,
+        cfg: Config,
+        setting: SettingConfig,
+        seed: int,
+        baseline: str,
+        ended: tuple[Literal["FAILED", "KILLED"], str] | None = None,
+    ) -> None:
+        """A run without a result: how it ended and why, or one that goes on."""
+        run = create_run(self.store, cfg.study, "minilm", {**TAGS, KIND_TAG: "tuned", BASELINE_RUN: baseline})
+        run.log_params(flatten(_with(cfg, setting, seed)))
+        if ended is not None:
+            run.end(*ended)
+
     def _evaluated(self, run: Run, cfg: Config, auc: float, transfer: float | None) -> None:
         run.log_text(to_yaml(cfg), "config.yaml")
         run.log_scores("test", self.made.table(self.made.scores(auc)))
@@ -238,6 +253,11 @@ class Planted:
         train = DatasetRecord("pairs train", "12" * 18, "train", "local", "train.jsonl sha256:34ab", {"pairs": 3000})
         test = DatasetRecord("pairs test", "cd" * 18, "test", "local", "test.jsonl sha256:56cd", {"pairs": 2 * HALF})
         run.log_datasets([train, test])
+
+
+def _with(cfg: Config, setting: SettingConfig, seed: int) -> Config:
+    optim = dataclasses.replace(cfg.optim, lr=setting.lr, epochs=setting.epochs)
+    return dataclasses.replace(cfg, seed=seed, optim=optim)
 
 
 @pytest.fixture(scope="session")

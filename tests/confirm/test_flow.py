@@ -10,10 +10,10 @@ import shutil
 import pytest
 
 from promax.audit.finding import Finding, Report
-from promax.config import ClaimConfig
+from promax.config import ClaimConfig, Config
 from promax.confirm.flow import confirm
 from promax.confirm.folder import KEPT
-from promax.tracking import Run, find_sweep, get_run, read_text, runs_of
+from promax.tracking import BASELINE_KEY, Run, find_sweep, get_run, read_text, runs_of
 
 FILES = {
     *("README.md", "results.csv", "claims.csv", "effects.csv"),
@@ -61,6 +61,24 @@ def test_a_verdict_is_printed_written_recorded_and_comes_out_the_same_again(plan
     assert outcome("confirm", "fix")[0] == 0
     assert (folder / "README.md").read_text() == f"{page}\n## What we think\n\nMore data.\n"
     assert get_run(planted.store, parent.run_id).tags["mlflow.note.content"] == note
+
+
+def test_a_verdict_on_survivors_says_so_wherever_it_is_read(planted, made, project, outcome) -> None:
+    about = dataclasses.replace(made.rule, before=None, claims=[ClaimConfig(name="beats", of="baseline")])
+    planted.study({made.after: 0.86}, spread=0.002, rule=about)
+    (baseline,) = (run.run_id for run in runs_of(planted.store, "fix") if BASELINE_KEY in run.tags)
+    reason = "RuntimeError: the loss is nan at step 2 of 24"
+    planted.unfinished(Config(study="fix", rule=about), made.after, 5, baseline, ("FAILED", reason))
+    code, out, _ = outcome("confirm", "fix")
+    assert (code, "CONFIRMED" in out) == (0, True)
+    page = (project / "experiments" / "fix" / "README.md").read_text()
+    whole = read_text(planted.store, find_sweep(planted.store, "fix") or "", "report.html")
+    told = [
+        "the verdict is on survivors: 1 of 6 runs ended without a result",
+        f"no result of 5e-05, 12 epochs, seed 5: FAILED, {reason}",
+    ]
+    for line in told:
+        assert (f"- {line}\n" in out, f"- {line}.\n" in page, f"<li>{line}.</li>" in whole) == (True, True, True)
 
 
 def test_where_the_runs_are_no_sweeps_the_verdict_has_a_run_of_its_own(planted, made, project) -> None:

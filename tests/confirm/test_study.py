@@ -42,7 +42,56 @@ def test_an_unfinished_study_is_judged_by_the_seeds_that_all_settings_have(plant
     planted.run(cfg, made.after, 2, 0.83, baseline)
     study = read(planted.store, "fix")
     assert study.seeds == [0, 1]
-    assert study.notes == ["1 finished runs are left out: their seeds are not in every setting yet"]
+    assert study.notes == ["1 finished runs are left out: their seeds are not finished in every setting"]
+
+
+DIVERGED = ("FAILED", "RuntimeError: the loss is nan at step 2 of 24; try a lower optim.lr than 5e-05")
+PRUNED = ("KILLED", "pruned after epoch 1: dev/spearman 0.1000 (median)")
+
+
+def test_a_verdict_on_survivors_says_so(planted, made) -> None:
+    """As many seeds as the rule asks for are left, and the one that diverged would be nowhere."""
+    planted.study({made.after: 0.83}, seeds=[5, 6, 8, 9, 10])
+    cfg, baseline = _config(planted, made)
+    planted.unfinished(cfg, made.after, 7, baseline, DIVERGED)
+    study = read(planted.store, "fix")
+    assert study.seeds == [5, 6, 8, 9, 10]
+    assert study.notes == [
+        "the verdict is on survivors: 1 of 6 runs ended without a result",
+        "no result of 5e-05, 12 epochs, seed 7: FAILED, "
+        "RuntimeError: the loss is nan at step 2 of 24; try a lower optim.lr than 5e-05",
+    ]
+
+
+def test_a_seed_that_one_setting_lost_and_a_setting_that_lost_all_are_told(planted, made) -> None:
+    planted.study({made.before: 0.80, made.after: 0.83}, seeds=[0, 1])
+    cfg, baseline = _config(planted, made)
+    planted.run(cfg, made.before, 2, 0.80, baseline)
+    planted.unfinished(cfg, made.after, 2, baseline, DIVERGED)
+    for seed in (1, 0):
+        planted.unfinished(cfg, made.longer, seed, baseline, PRUNED)
+    why = "KILLED, pruned after epoch 1: dev/spearman 0.1000 (median)"
+    assert read(planted.store, "fix").notes == [
+        "the verdict is on survivors: 3 of 8 runs ended without a result",
+        f"no result of 2e-05, 12 epochs, seed 0: {why}",
+        f"no result of 2e-05, 12 epochs, seed 1: {why}",
+        f"no result of 5e-05, 12 epochs, seed 2: {', '.join(DIVERGED)}",
+        "no run of 2e-05, 12 epochs finished: no claim is held against it",
+        "1 finished runs are left out: their seeds are not finished in every setting",
+    ]
+
+
+def test_runs_that_were_made_again_or_that_go_on_are_no_losses(planted, made) -> None:
+    planted.study({made.after: 0.83}, seeds=[0, 1])
+    cfg, baseline = _config(planted, made)
+    died = ("FAILED", "process died")
+    for seed in (1, 2, 3):
+        planted.unfinished(cfg, made.after, seed, baseline, died)
+    planted.run(cfg, made.after, 2, 0.83, baseline)
+    for seed in (3, 4):
+        planted.unfinished(cfg, made.after, seed, baseline)
+    study = read(planted.store, "fix")
+    assert (study.seeds, study.notes) == ([0, 1, 2], [])
 
 
 def test_a_run_made_again_counts_in_place_of_the_first(planted, made) -> None:
