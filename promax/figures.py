@@ -79,7 +79,7 @@ def roc_points(
 def learning_curve(
     epochs: Sequence[int], dev: Sequence[float], metric: str, best: int, baseline: float | None
 ) -> Figure:
-    """The dev metric after each epoch, the kept epoch marked, the un-tuned baseline as a line."""
+    """The dev metric after each epoch, NaN a gap, the kept epoch marked, the un-tuned baseline as a line."""
     figure, axes = canvas("learning curve", "epoch", f"dev {metric}")
     if baseline is not None:
         axes.axhline(baseline, color=BASELINE, linestyle="--", label=f"baseline {baseline:.4f}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Literal
@@ -112,7 +113,7 @@ def log_fit(record: Run, report: FitReport, select_by: str, baseline: RunInfo | 
     # Which engine took the steps, and in which precision, follows from the encoder and the processor too.
     record.log_metrics(done, step=report.epochs_run, tags={"promax.engine": report.engine})
     record.log_text(_steps(report), "steps.csv")
-    curve = [epoch.dev[select_by] for epoch in report.epochs]
+    curve = [epoch.dev.get(select_by, math.nan) for epoch in report.epochs]
     reference = baseline.metrics.get(f"dev/{select_by}") if baseline is not None else None
     numbers = [epoch.epoch for epoch in report.epochs]
     if record.pictures:

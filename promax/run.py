@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import logging
+import math
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -23,7 +24,7 @@ from promax.clock import Clock
 from promax.config import Config, ConfigError, checkout, flatten, project_root
 from promax.data.pairs import positives
 from promax.data.splits import Splits
-from promax.evaluate import Embed, Evaluation, embed_pairs, evaluate, point_metrics
+from promax.evaluate import Embed, Evaluation, embed_pairs, evaluate, point_metric_names, point_metrics
 from promax.provenance import Provenance, collect
 from promax.tracking import (
     BASELINE_RUN,
@@ -293,7 +294,9 @@ def _train(model: SentenceTransformer, embed: Embed, setting: _Setting, record: 
         setting.clock.trained += epoch.seconds
         journal.log_epoch(record, epoch)
         if setting.trial is not None:
-            setting.trial.report({f"dev/{name}": value for name, value in epoch.dev.items()}, epoch.epoch)
+            # What has no value after this epoch is measured all the same.
+            measured = dict.fromkeys(point_metric_names(graded=positive is None), math.nan) | epoch.dev
+            setting.trial.report({f"dev/{name}": value for name, value in measured.items()}, epoch.epoch)
 
     number = setting.trial.tags.get(TRIAL_TAG) if setting.trial is not None else None
     label = f"trial {number}" if number is not None else None

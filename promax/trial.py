@@ -33,7 +33,7 @@ class Trial(Protocol):
         """Tell under which id the run is recorded."""
 
     def report(self, metrics: Mapping[str, float], epoch: int) -> None:
-        """Tell the metrics after an epoch (from 1), by the names under which they are logged.
+        """Tell the metrics after an epoch (from 1), by the names under which they are logged; NaN has no value.
 
         Raises:
             Pruned: the trial is not worth its remaining epochs.

@@ -11,7 +11,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,9 @@ from sentence_transformers import SentenceTransformer
 from promax.cli import main
 from promax.data import corpus
 from promax.data.pairs import Pairs
-from promax.tracking import RunInfo, Store, open_store, read_scores, read_text, runs_of
+from promax.tracking import RunInfo, Store, curves, open_store, read_scores, read_text, runs_of
 from promax.train.plan import Plan
+from promax.trial import running
 
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
 CANARY = "zyxwvut-canary"
@@ -218,6 +219,51 @@ def test_test_is_seen_once_and_last(shared_project: Project, tuned: RunInfo, mon
     monkeypatch.setattr(journal, "log_epoch", watched_epoch)
     shared_project.train("study=promax")
     assert events == ["dev", "epoch", "dev", "epoch", "dev", "test"]
+
+
+class Told:
+    """A trial that keeps what it is told after each epoch."""
+
+    tags: Mapping[str, str] = {}
+    parent = None
+
+    def __init__(self) -> None:
+        self.reported: list[Mapping[str, float]] = []
+
+    def opened(self, run_id: str) -> None: ...
+
+    def report(self, metrics: Mapping[str, float], epoch: int) -> None:
+        self.reported.append(metrics)
+
+    def trained(self, seconds: float) -> None: ...
+
+
+def test_an_epoch_after_which_dev_has_no_value_costs_the_run_nothing(
+    shared_project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All cosines of dev equal to the bit, planted after the second of three epochs: no correlation, an AUC of 0.5."""
+    from promax import run
+
+    scored: list[Any] = []
+    point_metrics = run.point_metrics
+
+    def collapsed(scores: Any, labels: Any, positive: Any) -> dict[str, float]:
+        scored.append(scores)
+        return point_metrics(np.ones_like(scores) if len(scored) == 2 else scores, labels, positive)
+
+    monkeypatch.setattr(run, "point_metrics", collapsed)
+    with running(trial := Told()):
+        # With a rule, so that a trial has pictures too.
+        asked = ("optim.epochs=3", "rule=recommended", "study=collapsed")
+        assert promax("train", *shared_project.overrides, *asked) == 0
+    (tuned,) = (each for each in shared_project.runs("collapsed") if each.tags["promax.kind"] == "tuned")
+    assert tuned.status == "FINISHED"
+    assert "figures/learning_curve.png" in artifacts(tuned)
+    dev = curves(shared_project.store, tuned, ["dev/spearman", "dev/roc_auc"])
+    # The last is the kept epoch's.
+    assert [list(steps) for steps in dev.values()] == [[1, 3, 4], [1, 2, 3, 4]]
+    assert dev["dev/roc_auc"][2] == 0.5
+    assert [math.isnan(each["dev/spearman"]) for each in trial.reported] == [False, True, False]
 
 
 def test_what_cannot_be_selected_by_is_refused_before_anything_runs(

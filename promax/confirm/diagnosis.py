@@ -24,6 +24,8 @@ from promax.metrics import Interval
 
 Standing = Literal["supported", "not supported", "no evidence in the record"]
 
+NO_COURSE = "dev has no value after some epoch, no course"
+
 
 @dataclass(frozen=True)
 class Cause:
@@ -77,6 +79,9 @@ def overfitting(study: Study, asked: Sequence[int]) -> Cause:
     """Dev peaks before the last epoch and then falls: later epochs fit the training pairs alone."""
     told, supported = [], False
     for at in asked:
+        if _has_gaps(study.members[at]):
+            told.append(f"{label(study.settings[at])}: {NO_COURSE}")
+            continue
         curves = _curves(study.members[at])
         peak = int(curves.mean(axis=0).argmax())
         fall = _mean(curves[:, peak] - curves[:, -1], study.rule.confidence)
@@ -101,6 +106,9 @@ def under_training(study: Study, asked: Sequence[int]) -> Cause:
     """Dev still rises at the last epoch: training stopped before it had an effect."""
     told, supported = [], False
     for at in asked:
+        if _has_gaps(study.members[at]):
+            told.append(f"{label(study.settings[at])}: {NO_COURSE}")
+            continue
         curves = _curves(study.members[at])
         if curves.shape[1] < 2:
             told.append(f"{label(study.settings[at])}: one epoch, no course")
@@ -150,6 +158,9 @@ def rate_on_boundary(study: Study) -> Cause:
         setting: np.array([_kept(member, study) for member in runs])
         for setting, runs in zip(study.settings, study.members, strict=True)
     }
+    if np.isnan(list(kept.values())).any():
+        why = "dev has no value after the last epoch of some run"
+        return Cause(name, "no evidence in the record", [why], bound, _curve_source(study))
     best = max(kept, key=lambda setting: float(kept[setting].mean()))
     at = rates.index(best.lr)
     inward = rates[1] if at == 0 else rates[at - 1]
@@ -163,6 +174,10 @@ def rate_on_boundary(study: Study) -> Cause:
     return Cause(name, "supported" if ends and gap.low > 0 else "not supported", [figures], bound, _curve_source(study))
 
 
+def _has_gaps(members: Sequence[Member]) -> bool:
+    return any(math.isnan(value) for member in members for value in member.dev)
+
+
 def _curves(members: Sequence[Member]) -> NDArray[np.float64]:
     """Dev (seeds, epochs), cut to the shortest where some runs stopped early."""
     shortest = min(len(member.dev) for member in members)
@@ -170,7 +185,7 @@ def _curves(members: Sequence[Member]) -> NDArray[np.float64]:
 
 
 def _kept(member: Member, study: Study) -> float:
-    return max(member.dev) if study.config.optim.keep == "best" else member.dev[-1]
+    return float(np.nanmax(member.dev)) if study.config.optim.keep == "best" else member.dev[-1]
 
 
 def _mean(values: NDArray[np.float64], confidence: float) -> Interval:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -38,7 +39,7 @@ _FREE = re.compile(
 
 @dataclass(frozen=True)
 class Member:
-    """One run of a study, with its dev metric and its training loss after each epoch."""
+    """One run of a study, with its dev metric, NaN where it has no value, and its training loss after each epoch."""
 
     run: RunInfo
     setting: SettingConfig
@@ -187,14 +188,14 @@ def _common_seeds(name: str, cells: Mapping[SettingConfig, Mapping[int, RunInfo]
 
 
 def _member(store: Store, run: RunInfo, select_by: str) -> Member:
-    dev, loss = (list(each.values()) for each in curves(store, run, [f"dev/{select_by}", "train/loss"]).values())
-    # One step after the last epoch dev is logged once more, for the kept epoch.
+    dev, loss = curves(store, run, [f"dev/{select_by}", "train/loss"]).values()
     return Member(
         run=run,
         setting=SettingConfig(lr=float(run.params["optim.lr"]), epochs=int(run.params["optim.epochs"])),
         seed=int(run.params["seed"]),
-        dev=dev[: len(loss)],
-        loss=loss,
+        # One step after the last epoch dev is logged once more, for the kept epoch.
+        dev=[dev.get(epoch, math.nan) for epoch in loss],
+        loss=list(loss.values()),
     )
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Sequence
+
+import numpy as np
 
 from promax.confirm.findings import Findings
 from promax.confirm.study import Judged, Member
@@ -42,10 +45,11 @@ def _scores(findings: Findings, judged: Sequence[tuple[Judged, str]], cell: int,
 
 
 def _course(member: Member) -> list[object]:
+    best, last = int(np.nanargmax(member.dev)), member.dev[-1]
     return [
-        member.dev.index(max(member.dev)) + 1,
-        max(member.dev),
-        member.dev[-1],
+        best + 1,
+        member.dev[best],
+        None if math.isnan(last) else last,
         member.loss[-1],
         member.run.metrics.get("train/seconds"),
     ]

@@ -70,8 +70,8 @@ def fit(
         label: what the line of each epoch begins with; with one, no bar is shown.
 
     Raises:
-        ConfigError: as `plan_for`; an encoder without a trainable parameter; a `select_by` that dev doesn't have; an
-            unknown engine.
+        ConfigError: as `plan_for`; an encoder without a trainable parameter; a `select_by` without a value on dev
+            after the first epoch; an unknown engine.
         RuntimeError: the loss is not finite, memory runs out with one pair at a time, or what the
             optimizer did is not what was configured.
     """

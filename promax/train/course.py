@@ -109,7 +109,7 @@ class Course:
 
         Raises:
             RuntimeError: the loss is not finite.
-            ConfigError: at the first epoch's end, `optim.select_by` is not among the dev metrics.
+            ConfigError: at the first epoch's end, the dev metric `optim.select_by` has no value.
         """
         self._losses.append(loss)
         step = len(self._losses)
@@ -132,7 +132,10 @@ class Course:
         score = dev.get(self._cfg.select_by, math.nan)
         if epoch == 1 and math.isnan(score):
             has = ", ".join(name for name, value in dev.items() if not math.isnan(value)) or "none"
-            raise ConfigError(f"optim.select_by={self._cfg.select_by}: dev has no such metric; it has {has}")
+            raise ConfigError(
+                f"optim.select_by={self._cfg.select_by}: has no value on dev after epoch 1, "
+                f"as where all scores or all labels are equal; dev has {has}"
+            )
         self.best.offer(epoch, score, self._encoder, keep=self._cfg.keep == "best")
         begin = self._epochs[-1].step if self._epochs else 0
         record = EpochRecord(

@@ -215,7 +215,9 @@ class Planted:
         transfer: float | None = None,
         parent: Run | None = None,
         tags: Mapping[str, object] | None = None,
+        without: int | None = None,
     ) -> str:
+        """As `promax train` logs it; after epoch `without` dev has no value."""
         cfg = _with(cfg, setting, seed)
         marks = {**TAGS, KIND_TAG: "tuned", BASELINE_RUN: baseline, **(tags or {})}
         if transfer is not None:
@@ -226,7 +228,8 @@ class Planted:
             words = ["data=pairs", "data.train=/home/someone/train.jsonl", "data.test=pairs/test.jsonl", *own]
             run.log_text("\n".join(words) + "\n", "overrides.txt")
             for epoch, value in enumerate(level(setting, seed), 1):
-                run.log_metrics({"dev/spearman": value, "train/loss": 0.3 / epoch}, step=epoch)
+                dev = {} if epoch == without else {"dev/spearman": value}
+                run.log_metrics({**dev, "train/loss": 0.3 / epoch}, step=epoch)
             run.log_metrics({"dev/spearman": 0.71, "train/seconds": 61.5}, step=setting.epochs + 1)
             self._evaluated(run, cfg, auc, transfer)
         return run.run_id

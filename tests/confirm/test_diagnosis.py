@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import pytest
 
@@ -129,6 +130,25 @@ def test_runs_that_stopped_early_are_compared_as_far_as_all_went(made) -> None:
     assert under_training(study, [0]).standing == "supported"
     # Each run's own last epoch is its best: (4 + 4 * 6) / 5.
     assert overfitting(study, [0]).figures[0] == "2e-05, 6 epochs: best epoch 5.6 of 4 to 6 on average"
+
+
+def test_a_curve_with_a_gap_has_no_course(made) -> None:
+    def collapsed(setting, seed):
+        return [math.nan if (seed, epoch) == (1, 5) else value for epoch, value in enumerate(rising(setting, seed))]
+
+    study = made.study(made.grid(0.7, 0.7, 0.7, 0.7), curve=collapsed)
+    for cause in (overfitting, under_training):
+        found = cause(study, [0])
+        told = "2e-05, 6 epochs: dev has no value after some epoch, no course"
+        assert (found.standing, found.figures[0]) == ("not supported", told)
+    # The best epochs have values: of both rates the last of 12.
+    assert rate_on_boundary(study).figures[0].endswith("is ahead of 5e-05, 12 epochs by 0.0000 [0.0000, 0.0000]")
+    last = dataclasses.replace(study.config, optim=dataclasses.replace(study.config.optim, keep="last"))
+    found = rate_on_boundary(dataclasses.replace(study, config=last))
+    assert (found.standing, found.figures) == (
+        "no evidence in the record",
+        ["dev has no value after the last epoch of some run"],
+    )
 
 
 def test_drift_is_a_loss_elsewhere_and_none_at_home(made) -> None:

@@ -15,7 +15,7 @@ from promax.confirm import tables
 from promax.confirm.findings import find
 from promax.confirm.folder import KEPT, html, written_by_hand
 from promax.confirm.origin import Origin, commands
-from promax.confirm.pictures import claims, pictures
+from promax.confirm.pictures import claims, learning_curves, pictures
 from promax.confirm.report import page
 from promax.figures import png
 from promax.tracking import DatasetRecord
@@ -98,6 +98,19 @@ def test_results_have_a_row_for_each_run_and_the_baseline_first(gained, made) ->
     assert float(last["transfer_roc_auc"]) == pytest.approx(made.auc(0.744), abs=1e-12)
     course = ("best_epoch", "dev_spearman_best", "dev_spearman_last", "train_loss_last", "train_seconds")
     assert [last[name] for name in course] == ["2", "0.714", "0.714", "0.2", "61.5"]
+
+
+def test_a_gap_in_a_curve_is_an_empty_cell_and_a_gap_in_the_picture(made) -> None:
+    def collapsed(setting, seed):
+        return [0.70, np.nan, 0.72, *[0.71] * (setting.epochs - 4), np.nan]
+
+    found = find(made.study(made.grid(0.77, 0.76, 0.75, 0.74), spread=0.002, curve=collapsed), None)
+    last = rows(tables.results(found))[-1]
+    assert [last[name] for name in ("best_epoch", "dev_spearman_best", "dev_spearman_last")] == ["3", "0.72", ""]
+    assert "nan" not in page(found, ORIGIN, {})
+    # The first line is the baseline's, the second the one of 6 epochs.
+    drawn = learning_curves(found.study).axes[0].lines[1].get_ydata()
+    assert np.isnan(drawn).tolist() == [False, True, False, False, False, True]
 
 
 def test_claims_and_effects_have_every_digit(gained) -> None:

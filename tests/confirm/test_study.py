@@ -31,6 +31,17 @@ def test_a_study_is_read_as_it_was_logged(planted, made) -> None:
     assert study.parent is not None
 
 
+def test_an_epoch_after_which_dev_has_no_value_is_a_gap_in_the_curve(planted, made) -> None:
+    planted.study({made.before: 0.80}, seeds=[0, 1])
+    cfg, baseline = _config(planted, made)
+    planted.run(cfg, made.before, 1, 0.80, baseline, without=3)
+    planted.run(cfg, made.before, 0, 0.80, baseline, without=6)
+    one, other = (member.dev for member in read(planted.store, "fix").members[0])
+    # And not 0.71, which is the kept epoch's.
+    assert np.array_equal(one, [0.70, 0.71, 0.71, 0.71, 0.71, np.nan], equal_nan=True)
+    assert np.array_equal(other, [0.701, 0.711, np.nan, 0.711, 0.711, 0.711], equal_nan=True)
+
+
 def test_runs_of_no_sweep_have_no_parent(planted, made) -> None:
     planted.study({made.after: 0.83}, seeds=[0, 1], sweep=False)
     assert read(planted.store, "fix").parent is None

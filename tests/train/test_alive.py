@@ -266,14 +266,17 @@ def test_a_loss_that_is_not_finite_ends_the_run(loss: float) -> None:
     )
 
 
-def test_a_metric_that_dev_lacks_is_refused_at_the_first_epoch() -> None:
+def test_a_metric_without_a_value_on_dev_is_refused_at_the_first_epoch() -> None:
     plan = plan_for(CFG)
     dev = {"pearson": 0.5, "spearman": float("nan"), "f1": 0.1}
     with Course(layer(), plan, CFG, lambda: dev, lambda record: None) as course:
         course.after_step(plan.batches[0], 0.5)
         with pytest.raises(ConfigError) as refused:
             course.after_step(plan.batches[1], 0.5)
-    assert str(refused.value) == "optim.select_by=spearman: dev has no such metric; it has pearson, f1"
+    assert str(refused.value) == (
+        "optim.select_by=spearman: has no value on dev after epoch 1, as where all scores or all labels are equal; "
+        "dev has pearson, f1"
+    )
 
 
 def test_the_best_state_is_the_best_over_all_phases() -> None:
