@@ -40,6 +40,8 @@ from promax.tracking import (
 )
 from promax.train import EpochRecord, FitReport
 
+LOSS, LEARNING_RATE = "train/loss", "train/learning_rate"
+
 
 def tags(
     cfg: Config, splits: Splits, provenance: Provenance, baseline_key: str | None, baseline: RunInfo | None
@@ -94,7 +96,16 @@ def _masked(diff: str) -> list[str]:
 def log_epoch(record: Run, epoch: EpochRecord) -> None:
     """One point of the learning curve; the learning rate is the one read from the optimizer."""
     dev = {f"dev/{name}": value for name, value in epoch.dev.items()}
-    record.log_metrics({"train/loss": epoch.loss, "train/learning_rate": epoch.lr, **dev}, step=epoch.epoch)
+    record.log_metrics({LOSS: epoch.loss, LEARNING_RATE: epoch.lr, **dev}, step=epoch.epoch)
+
+
+def is_of_epochs(name: str) -> bool:
+    """Whether a metric is one of `log_epoch`'s, with a point for each epoch; dev has another behind its last.
+
+    >>> is_of_epochs("dev/spearman"), is_of_epochs("train/steps")
+    (True, False)
+    """
+    return name in (LOSS, LEARNING_RATE) or name.startswith("dev/")
 
 
 def log_fit(record: Run, report: FitReport, select_by: str, baseline: RunInfo | None) -> None:

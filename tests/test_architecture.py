@@ -59,7 +59,8 @@ ROOMS = {
         *("files", "tracking", "portable"),
     },
     "reproduce": {
-        *("adversarial", "config", "data", "files", "provenance", "run", "scores", "tracking", "trial", "weights"),
+        *("adversarial", "config", "data", "files", "journal", "provenance", "run", "scores", "tracking"),
+        *("trial", "weights"),
     },
     "build": {"config", "data", "lexical", "weights"},
     "saved": {"config", "tracking"},

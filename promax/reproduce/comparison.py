@@ -14,6 +14,7 @@ from typing import Literal
 
 import numpy as np
 
+from promax.journal import LOSS, is_of_epochs
 from promax.scores import ScoreTable
 from promax.tracking import RunInfo, Store, artifacts_in, curves, read_text
 
@@ -51,20 +52,31 @@ class Compared:
 
 
 def compare(store: Store, then: RunInfo, now: RunInfo, stop_after: int | None) -> list[Compared]:
-    """Everything that both runs were to have, in the order of a run; `stop_after` is where the first was ended."""
+    """Everything that both runs were to have, in the order of a run.
+
+    `stop_after` is the epoch after which both were ended, if they were. Their epochs alone are compared then: the first
+    may have been on its way through its evaluation, and the second was ended before one.
+    """
     found = [_losses(store, then, now)] if stop_after is None and "train/steps" in then.metrics else []
-    before, after = curves(store, then), curves(store, now)
+    before, after = (_curves(store, run, stop_after) for run in (then, now))
     for name in sorted({*before, *after} - set(TIMINGS), key=lambda name: (_rank(name), name)):
-        sides = [
-            {step: value for step, value in each.get(name, {}).items() if stop_after is None or step <= stop_after}
-            for each in (before, after)
-        ]
-        if stop_after is None or sides[0]:
-            found.append(_metric(name, sides[0], sides[1]))
+        found.append(_metric(name, before.get(name, {}), after.get(name, {})))
     if stop_after is None:
         paths = sorted({*artifacts_in(store, then.run_id, "scores"), *artifacts_in(store, now.run_id, "scores")})
         found += [_scores(store, path, then, now) for path in paths]
     return found
+
+
+def _curves(store: Store, run: RunInfo, stop_after: int | None) -> dict[str, dict[int, float]]:
+    """Every metric at every step; those of the epochs up to `stop_after`, where that is given."""
+    if stop_after is None:
+        return curves(store, run)
+    found = curves(store, run, [name for name in run.metrics if is_of_epochs(name)])
+    within = {
+        name: {step: value for step, value in points.items() if step <= stop_after} for name, points in found.items()
+    }
+    # What only the evaluation has of dev, such as the ends of intervals, has no point among the epochs.
+    return {name: points for name, points in within.items() if points}
 
 
 def _rank(name: str) -> int:
@@ -75,7 +87,7 @@ def _rank(name: str) -> int:
 
 def _metric(name: str, then: dict[int, float], now: dict[int, float]) -> Compared:
     group = name.partition("/")[0]
-    tolerance = EXACT if group == "train" and name != "train/loss" else METRICS
+    tolerance = EXACT if group == "train" and name != LOSS else METRICS
     return _compared(f"{group} metrics", name, "step", then, now, tolerance)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from promax.config import ConfigError
+from promax.journal import LOSS
 from promax.provenance import NONE
 from promax.tracking import KIND_TAG, RunInfo, Store, artifacts_in, curves, get_run, read_datasets, read_text
 
@@ -88,7 +89,7 @@ def read(store: Store, reference: str) -> Recorded:
         diff=diff,
         requirements=requirements,
         sources={each.context: each.source for each in read_datasets(store, run.run_id)},
-        stop_after=None if run.status == "FINISHED" else max(curves(store, run, ["train/loss"])["train/loss"]),
+        stop_after=None if run.status == "FINISHED" else max(curves(store, run, [LOSS])[LOSS]),
     )
 
 
@@ -101,7 +102,7 @@ def _refuse(run: RunInfo) -> None:
     reason = f" ({run.tags['promax.reason']})" if run.tags.get("promax.reason") else ""
     if run.status not in ("FINISHED", "KILLED"):
         raise ConfigError(f"{name}: is {run.status}{reason}; must be FINISHED, or KILLED after its first epoch")
-    if run.status == "KILLED" and "train/loss" not in run.metrics:
+    if run.status == "KILLED" and LOSS not in run.metrics:
         raise ConfigError(f"{name}: is KILLED{reason} before its first epoch ended; there is nothing to compare with")
 
 

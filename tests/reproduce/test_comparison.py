@@ -7,11 +7,13 @@ import math
 import numpy as np
 import pytest
 
+from promax.journal import log_epoch, log_fit
 from promax.reproduce.comparison import Compared, compare
 from promax.reproduce.reasons import differences
 from promax.reproduce.report import as_json, outcome, show_result
 from promax.scores import ScoreTable
 from promax.tracking import FIRST_ID, RunInfo, Store, get_run, start_run
+from promax.train import EpochRecord, FitReport
 
 METRICS = {"train/steps": 2.0, "train/seconds": 10.0, "train/other_seconds": 1.0, "test/spearman": 0.5}
 
@@ -91,6 +93,26 @@ def test_what_is_beyond_tolerance_or_missing_drifted(
 def test_a_run_that_was_ended_is_compared_as_far_as_it_went(store: Store) -> None:
     found = compare(store, log(store, epochs=1), log(store, epochs=3), 1)
     assert one(found, "dev/spearman").values == 1
+    assert outcome(found) == "equal"
+
+
+def test_a_run_that_was_ended_behind_its_last_epoch_is_compared_by_its_epochs(store: Store) -> None:
+    """As Ctrl-C ends it while test is evaluated or its adapter saved; whoever repeats it ends it after that epoch."""
+    epochs = [EpochRecord(number, None, number, 1 / number, 1e-3, {"spearman": number / 7}, 1.0) for number in (1, 2)]
+    report = FitReport(epochs, 2, [1.0, 0.5], [1e-3, 1e-3], 1e-3, 2, 2, 64, {0: 2}, 1, False, 2.0)
+    runs = []
+    for goes_on in (True, False):
+        with start_run(store, "study", "name", {}, {}) as run:
+            for epoch in epochs:
+                log_epoch(run, epoch)
+            if goes_on:
+                log_fit(run, report, "spearman", None)
+                run.log_metrics({"dev/spearman": 2 / 7, "dev/spearman_low": 0.1}, step=3)
+                run.log_metrics({"test/spearman": 0.5})
+        runs.append(get_run(store, run.run_id))
+    found = compare(store, runs[0], runs[1], 2)
+    # All that the second has: two points of each.
+    assert {each.name: (each.values, each.equal) for each in found} == dict.fromkeys(runs[1].metrics, (2, 2))
     assert outcome(found) == "equal"
 
 
