@@ -17,7 +17,16 @@ from promax.reproduce.reasons import differences, other_packages
 from promax.reproduce.record import OUTCOME, Recorded, read
 from promax.reproduce.report import as_json, outcome, show_plan, show_result
 from promax.reproduce.request import Request, pinned
-from promax.tracking import Run, Store, get_run, open_store, read_text, termination_raises
+from promax.tracking import (
+    Run,
+    Store,
+    UnavailableError,
+    get_run,
+    open_store,
+    read_text,
+    settle,
+    termination_raises,
+)
 
 
 def reproduce(reference: str, places: Sequence[str], uri: str | None, *, fresh: bool, dry_run: bool) -> bool:
@@ -30,7 +39,7 @@ def reproduce(reference: str, places: Sequence[str], uri: str | None, *, fresh: 
     Raises:
         ConfigError: the run can't be rebuilt: something of its record, code, packages, pairs or encoder is missing
             or isn't what it was. Nothing was trained then.
-        RuntimeError: the new run failed.
+        RuntimeError: the new run failed, or its server is away, so that it can't be compared.
     """
     store, own = open_store(uri), checkout()
     recorded = read(store, reference)
@@ -64,6 +73,13 @@ def _others(recorded: Recorded) -> list[str]:
 
 def _compared(store: Store, recorded: Recorded, run_id: str) -> bool:
     """Compare the new run with its original; tell it, and write it into the new run's record."""
+    try:
+        settle(store, run_id)
+    except UnavailableError:
+        raise RuntimeError(
+            f"run {run_id[:8]} can't be compared: {store.label} has not come back;"
+            " `promax sync` sends what waits on disk of it"
+        ) from None
     then, now = recorded.run, get_run(store, run_id)
     if now.status != ("FINISHED" if recorded.stop_after is None else "KILLED"):
         reason = now.tags.get("promax.reason", "no reason recorded")

@@ -16,7 +16,7 @@ from promax.config import ConfigError, project_root
 from promax.provenance import NUMERIC
 from promax.reproduce import child
 from promax.reproduce.record import REPRODUCES, Recorded
-from promax.tracking import BASELINE_KEY, BASELINE_RUN, KIND_TAG, REPRODUCTION, Store
+from promax.tracking import BASELINE_KEY, BASELINE_RUN, KIND_TAG, REPRODUCTION, Store, take_over
 
 # Seconds in which an interrupted child closes its run.
 CLOSES_WITHIN = 60
@@ -47,7 +47,12 @@ class Request:
             ConfigError: as `check`; a device or memory that isn't there.
             RuntimeError: the run failed.
         """
-        answer = self._ask(python, train=True)
+        try:
+            answer = self._ask(python, train=True)
+        finally:
+            if self.code is not None:
+                # What a server that is away was not told lies in the worktree, and would go with it.
+                take_over(self.code)
         if "run_id" not in answer:
             raise RuntimeError(f"the reproduction failed before its run began ({answer.get('failed', 'killed')})")
         return str(answer["run_id"])

@@ -25,7 +25,7 @@ from promax.tracking.datasets import DatasetRecord, read_datasets
 from promax.tracking.ending import Terminated, held_signals, status_and_reason, termination_raises
 from promax.tracking.health import Health, examine
 from promax.tracking.manifest import ArchivedRun, Manifest
-from promax.tracking.pending import send_at_once, settle, waiting_runs, waits
+from promax.tracking.pending import send_at_once, settle, take_over, waiting_runs, waits
 from promax.tracking.query import (
     BASELINE_KEY,
     BASELINE_RUN,
@@ -48,7 +48,16 @@ from promax.tracking.query import (
 from promax.tracking.record import REASON_TAG, Run, running, start_run, sweep_dead_runs
 from promax.tracking.registry import CHAMPION, Champion, crown, find_champion, register, write_model
 from promax.tracking.restore import Complete, Restored, restore
-from promax.tracking.store import DATABASES, Store, TrackingError, open_store, serve_ui, ui_address, ui_command
+from promax.tracking.store import (
+    DATABASES,
+    Store,
+    TrackingError,
+    UnavailableError,
+    open_store,
+    serve_ui,
+    ui_address,
+    ui_command,
+)
 from promax.tracking.sweep import close_lost_runs, find_sweep, finished_run, open_sweep
 from promax.tracking.sync import send_waiting
 from promax.tracking.view import DESCRIPTION_TAG, compare_link, run_link, study_link
@@ -80,6 +89,7 @@ __all__ = [
     "Store",
     "Terminated",
     "TrackingError",
+    "UnavailableError",
     "archive",
     "artifacts_in",
     "close_lost_runs",
@@ -119,6 +129,7 @@ __all__ = [
     "status_and_reason",
     "study_link",
     "sweep_dead_runs",
+    "take_over",
     "termination_raises",
     "ui_address",
     "ui_command",

@@ -20,6 +20,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from promax.config import project_root
+from promax.tracking.ending import held_signals
 from promax.tracking.store import Store, TrackingError, UnavailableError
 from promax.tracking.write import Write, ask_once, deliver, insist
 
@@ -198,9 +199,9 @@ class Pending:
     writes: int
 
 
-def pending_folder() -> Path:
-    """Where what waits is kept: a folder for each run."""
-    return project_root() / "mlruns" / "pending"
+def pending_folder(root: Path | None = None) -> Path:
+    """Where what waits is kept, under the root of this project or of another: a folder for each run."""
+    return (root or project_root()) / "mlruns" / "pending"
 
 
 def waiting_runs() -> list[Pending]:
@@ -219,6 +220,30 @@ def waiting_runs() -> list[Pending]:
 def waits(run_id: str) -> bool:
     """Whether something of a run waits on disk."""
     return any((pending_folder() / run_id).glob("*.json"))
+
+
+def take_over(root: Path) -> None:
+    """Move what waits under another root, which no process writes to any more, to where this project sends it from.
+
+    Raises:
+        TrackingError: it can't be written here.
+    """
+    here = pending_folder()
+    with held_signals():
+        for folder in sorted({path.parent for path in pending_folder(root).glob("*/*.json")}):
+            beside = here.with_name(f"{folder.name}.new")
+            try:
+                here.mkdir(parents=True, exist_ok=True)
+                _copy(folder, beside)
+                # Whoever sends at this moment finds all of it or nothing.
+                (beside / folder.name).replace(here / folder.name)
+                _to_disk(here)
+            except OSError as error:
+                why = f"{here} can't be written to: {error.strerror or error}"
+                raise TrackingError(f"run {folder.name[:8]}: what waits of it is lost: {why}") from None
+            finally:
+                shutil.rmtree(beside, ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def send_at_once(store: Store) -> None:

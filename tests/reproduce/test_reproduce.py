@@ -7,15 +7,17 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from promax.cli import main
 from promax.tracking import RunInfo, open_store, read_scores, read_text, runs_of
 from promax.tracking.query import KIND_TAG
 
@@ -268,20 +270,38 @@ def _training(workshop: Any, study: str, process: subprocess.Popen[str], besides
 @pytest.fixture
 def server(workshop: Any, original: RunInfo) -> Iterator[str]:
     """A tracking server on the loopback address, on the workshop's store."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = _free_port()
+    with serving(workshop, port):
+        yield f"http://127.0.0.1:{port}"
+
+
+@contextmanager
+def serving(workshop: Any, port: int) -> Iterator[Callable[[], None]]:
+    """A server on that port for the length of a block; what it gives kills it before."""
     code = f"from promax.tracking import *; serve_ui(open_store(), '127.0.0.1', {port})"
-    environment = workshop.environment()
-    process = subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=-3, stderr=-3)
+    # A group of its own: the server is a process with workers.
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], env=workshop.environment(), stdout=-3, stderr=-3, start_new_session=True
+    )
+
+    def kill() -> None:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait(timeout=30)
+
     try:
         deadline = time.monotonic() + 90
         while not _answers(f"http://127.0.0.1:{port}/health"):
             assert process.poll() is None and time.monotonic() < deadline
             time.sleep(0.3)
-        yield f"http://127.0.0.1:{port}"
+        yield kill
     finally:
-        process.terminate()
-        process.wait(timeout=30)
+        kill()
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
 
 
 def _answers(address: str) -> bool:
@@ -318,3 +338,44 @@ def test_a_run_that_another_machine_logged_through_a_server(
     assert read_scores(remote, new.run_id).score.tobytes() == read_scores(remote, run.run_id).score.tobytes()
     assert not (tmp_path / "mlruns").exists()
     assert os.environ["PROMAX_ROOT"] == str(tmp_path)
+
+
+def test_what_a_server_that_died_was_not_told_is_sent_by_sync(
+    workshop: Any, original: RunInfo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worktree in which its run was recorded is gone by then."""
+    port = _free_port()
+    address = f"http://127.0.0.1:{port}"
+    # MLflow's patience is of minutes.
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    store, known = open_store(), {run.run_id for run in workshop.runs()}
+
+    def begun() -> list[RunInfo]:
+        return [run for run in workshop.runs(store) if run.run_id not in known and run.params]
+
+    def watch(kill: Callable[[], None]) -> None:
+        while not begun():
+            time.sleep(0.1)
+        kill()
+
+    with serving(workshop, port) as kill:
+        watching = threading.Thread(target=watch, args=[kill], daemon=True)
+        watching.start()
+        code, out, err = workshop.reproduce(original.run_id, "--uri", address)
+        watching.join(timeout=30)
+    (new,) = begun()
+    assert (code, new.status) == (3, "RUNNING"), out + err
+    assert err.endswith(
+        f"promax: run {new.run_id[:8]} can't be compared: {address} has not come back;"
+        " `promax sync` sends what waits on disk of it\n"
+    )
+    with serving(workshop, port), pytest.raises(SystemExit) as ended:
+        main(["sync", "--uri", address])
+    assert ended.value.code == 0
+    (sent,) = begun()
+    assert sent.status == "FINISHED"
+    timings = {"train/seconds", "train/pairs_per_second", "train/other_seconds"}
+    for name in original.metrics.keys() - timings:
+        assert sent.metrics[name].hex() == original.metrics[name].hex()
+    for file in ("steps.csv", "scores/dev.csv", "scores/test.csv"):
+        assert read_text(store, sent.run_id, file) == read_text(store, original.run_id, file)

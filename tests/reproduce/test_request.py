@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import ast
+import shutil
+import subprocess
+import sys
+from contextlib import nullcontext
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -10,10 +14,12 @@ from typing import Any
 import pytest
 import torch
 
-from promax.reproduce import child
+from promax.reproduce import child, request
 from promax.reproduce.record import Recorded
 from promax.reproduce.request import Request, pinned
-from promax.tracking import RunInfo, Store
+from promax.tracking import RunInfo, Store, TrackingError, take_over, waiting_runs
+from promax.tracking.pending import Outbox, Pending, pending_folder
+from promax.tracking.write import Write
 
 CONFIG: dict[str, Any] = {
     "device": "auto",
@@ -88,6 +94,67 @@ def test_another_number_of_cores_is_told_to_all_libraries(tmp_path: Path, monkey
     assert told(here, "MKL_CBWR=COMPATIBLE") is None
     assert told(here + 3, "OMP_NUM_THREADS=5") == "5"
     assert told(here + 3, "OPENBLAS_NUM_THREADS=5") is None
+
+
+# In place of the child: a run that ends while nobody listens where its server was.
+CUT_OFF = """
+import json, sys
+from pathlib import Path
+from mlflow import MlflowClient
+from promax.tracking import Run, Store
+run = Run(Store("http://127.0.0.1:1", None, MlflowClient("http://127.0.0.1:1")), "f" * 32)
+run.log_metrics({"train/loss": 0.5}, step=3)
+run.log_text("as it was", "texts/a.txt")
+run.end("KILLED")
+answer = json.loads(Path(sys.argv[1]).read_text())["answer"]
+Path(answer).write_text(json.dumps({"run_id": run.run_id}))
+"""
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_what_waits_in_the_worktree_is_kept_when_that_goes(
+    interrupted: bool, project: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, program = project / "code", project / "program.py"
+    code.mkdir()
+    program.write_text(CUT_OFF)
+    monkeypatch.setattr(child, "__file__", str(program))
+    wait = request._waited
+
+    def waited(process: subprocess.Popen[bytes]) -> int:
+        status = wait(process)
+        if interrupted:
+            raise KeyboardInterrupt
+        return status
+
+    monkeypatch.setattr(request, "_waited", waited)
+    with pytest.raises(KeyboardInterrupt) if interrupted else nullcontext():
+        assert Request(tagged(), CONFIG, code, project).train(Path(sys.executable)) == "f" * 32
+    shutil.rmtree(code)
+    assert waiting_runs() == [Pending("f" * 32, "http://127.0.0.1:1", 3)]
+    assert [path.name for path in pending_folder().parent.iterdir() if path.name.endswith(".new")] == []
+    sent: list[Write] = []
+    texts: list[str] = []
+    for write in Outbox(store, "f" * 32).drain(lambda _store, _run_id, write: texts.extend(read(write))):
+        sent.append(write)
+    assert [tuple(each)[::3] for each in sent[0].metrics] == [("train/loss", 3)]
+    assert texts == ["as it was"]
+    assert sent[2].ended is not None and sent[2].ended[0] == "KILLED"
+
+
+def read(write: Write) -> list[str]:
+    return [] if write.file is None else [write.file.read_text()]
+
+
+def test_what_waits_and_can_t_be_kept_is_said_to_be_lost(project: Path, tmp_path: Path) -> None:
+    waiting = pending_folder(tmp_path / "code") / ("f" * 32)
+    waiting.mkdir(parents=True)
+    (waiting / "000001.json").write_text("{}")
+    (project / "mlruns").touch()
+    with pytest.raises(TrackingError) as raised:
+        take_over(tmp_path / "code")
+    here = project / "mlruns" / "pending"
+    assert str(raised.value) == f"run ffffffff: what waits of it is lost: {here} can't be written to: Not a directory"
 
 
 def test_a_reproduction_is_tagged_as_one_from_its_first_moment(tmp_path: Path) -> None:
