@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -9,22 +10,24 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from promax.config import ConfigError
+from promax.provenance import NONE
 
 
-def fresh_environment(requirements: Sequence[str], version: str, folder: Path) -> Path:
+def fresh_environment(requirements: Sequence[str], version: str | None, folder: Path) -> Path:
     """Make a virtual environment in `folder` and install `requirements` (`name==version`); its Python's path.
 
     promax itself is left out: its code is the worktree's. Every package is named with its version, so pip is asked
     for these and for no dependency. A build's local part, like torch 2.13.0+cpu, is on the index of its maker and on no
     other: where pip knows none that has it, it is another build of that version, and the comparison will say so.
-    `version` is the Python to have, of which major and minor count.
+    `version` is the Python to have, of which major and minor count; None is a record that doesn't say.
 
     Raises:
-        ConfigError: no such Python here, or a package that pip can't install, with pip's own line.
+        ConfigError: no such Python here, or none named; a package that pip can't install, with pip's own line.
     """
+    interpreter = _python(version)
     wanted = [line for line in requirements if line.partition("==")[0] != "promax"]
     print(f"environment: {len(wanted)} packages for Python {version} into {folder}", file=sys.stderr)
-    made = subprocess.run([_python(version), "-m", "venv", str(folder)], capture_output=True, text=True)
+    made = subprocess.run([interpreter, "-m", "venv", str(folder)], capture_output=True, text=True)
     if made.returncode:
         raise ConfigError(f"--env: no virtual environment can be made: {(made.stdout + made.stderr).strip()[-200:]}")
     errors = _install(python := folder / "bin" / "python", wanted)
@@ -59,9 +62,15 @@ def _install(python: Path, packages: Sequence[str], among: Sequence[str] | None 
     return (errors or ["pip gave no reason"]) if process.returncode else []
 
 
-def _python(version: str) -> str:
+def _python(version: str | None) -> str:
     """An interpreter of this major and minor version."""
-    minor = ".".join(version.split(".")[:2])
+    named = re.match(r"\d+\.\d+", version or "")
+    if named is None:
+        raise ConfigError(
+            f"--env: promax.python={version or NONE}: the record must say which Python the run had, like 3.12.1;"
+            " reproduce it without --env"
+        )
+    minor = named[0]
     if minor == f"{sys.version_info.major}.{sys.version_info.minor}":
         return sys.executable
     found = shutil.which(f"python{minor}")

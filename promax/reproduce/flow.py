@@ -52,8 +52,7 @@ def reproduce(reference: str, places: Sequence[str], uri: str | None, *, fresh: 
             request, python = Request(recorded, config, code, scratch), Path(sys.executable)
             if fresh and not dry_run:
                 # Before the run's own code is asked anything: under today's packages it may not even start.
-                version = recorded.tag("python") or ""
-                python = fresh_environment(recorded.requirements, version, scratch / "environment")
+                python = fresh_environment(recorded.requirements, recorded.tag("python"), scratch / "environment")
             sides = request.check(python)
             show_plan(recorded, code, own, sides, [] if fresh else _others(recorded), fresh)
             if dry_run:

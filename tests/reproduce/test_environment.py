@@ -74,3 +74,15 @@ def test_another_python_must_be_there(tmp_path: Path, monkeypatch: pytest.Monkey
     with pytest.raises(ConfigError) as raised:
         fresh_environment([], "3.7.2", tmp_path / "environment")
     assert str(raised.value) == ("--env: the run had Python 3.7.2, and there is no python3.7 here; install it first")
+
+
+@pytest.mark.parametrize(("version", "shown"), [(None, "none"), ("", "none"), ("3", "3")])
+def test_a_record_that_names_no_python_gets_none_of_the_many(version: str | None, shown: str, tmp_path: Path) -> None:
+    """A `python` or `python3` is on every machine, and any version of it."""
+    with pytest.raises(ConfigError) as raised:
+        fresh_environment([], version, tmp_path / "environment")
+    assert str(raised.value) == (
+        f"--env: promax.python={shown}: the record must say which Python the run had, like 3.12.1;"
+        " reproduce it without --env"
+    )
+    assert not (tmp_path / "environment").exists()

@@ -85,7 +85,7 @@ def test_all_that_the_runs_code_is_asked_is_asked_in_its_environment(
 
     asked: list[tuple[str, ...]] = []
 
-    def environment(requirements: tuple[str, ...], version: str, folder: Path) -> Path:
+    def environment(requirements: tuple[str, ...], version: str | None, folder: Path) -> Path:
         asked.append(requirements)
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
         (site,) = folder.glob("lib/python*/site-packages")
