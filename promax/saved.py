@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from promax.config import Config, ConfigError, from_yaml
-from promax.tracking import KIND_TAG, REASON_TAG, RunInfo, Store, fetch_folder, read_text
+from promax.tracking import AUDIT, KIND_TAG, REASON_TAG, SWEEP, VERDICT, RunInfo, Store, fetch_folder, read_text
 
 
 def config_of(store: Store, run: RunInfo) -> Config:
@@ -19,9 +19,8 @@ def config_of(store: Store, run: RunInfo) -> Config:
     """
     short, kind = run.short_id, run.tags.get(KIND_TAG)
     if kind != "tuned":
-        what = {"baseline": "a baseline", "sweep": "a sweep", "audit": "an audit of pairs"}.get(
-            str(kind), "none of promax"
-        )
+        known = {"baseline": "a baseline", SWEEP: "a sweep", AUDIT: "an audit of pairs", VERDICT: "a verdict"}
+        what = known.get(str(kind), "none of promax")
         raise ConfigError(
             f"run {short}: is {what}, which trains no encoder; name a fine-tuned run, as"
             f" `promax compare --study {run.study}` lists them"

@@ -315,7 +315,7 @@ def test_runs_without_a_saved_encoder_say_what_to_do(root: Path, adapter: RunInf
         f"run {baseline[:8]}: is a baseline, which trains no encoder; name a fine-tuned run, as"
         " `promax compare --study promax` lists them"
     )
-    for kind, what in (("sweep", "a sweep"), ("audit", "an audit of pairs")):
+    for kind, what in (("sweep", "a sweep"), ("audit", "an audit of pairs"), ("verdict", "a verdict")):
         run = logged(lora, kind)
         assert refusal(root, run).startswith(f"run {run[:8]}: is {what}, which trains no encoder; ")
     run = logged(lora)

@@ -29,8 +29,7 @@ def audit(cfg: Config, out: Path | None = None) -> Report:
     from promax.encoder import resolve_device
     from promax.files import make_folder
     from promax.provenance import collect
-    from promax.tracking import open_store, start_run
-    from promax.tracking.query import AUDIT, KIND_TAG
+    from promax.tracking import AUDIT, KIND_TAG, open_store, start_run
 
     if out is not None:
         make_folder(out, f"--out {out}")

@@ -15,8 +15,7 @@ from promax.config import ConfigError, claim_key
 from promax.confirm import tables
 from promax.confirm.findings import Findings
 from promax.files import replace
-from promax.tracking import DESCRIPTION_TAG, Run, Store, get_run, start_run
-from promax.tracking.query import KIND_TAG, VERDICT
+from promax.tracking import DESCRIPTION_TAG, KIND_TAG, VERDICT, Run, Store, get_run, start_run
 
 README, HTML = "README.md", "report.html"
 # Between the verdict and what else a run's description says.

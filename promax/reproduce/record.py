@@ -11,7 +11,19 @@ import yaml
 from promax.config import ConfigError
 from promax.journal import LOSS
 from promax.provenance import NONE
-from promax.tracking import KIND_TAG, RunInfo, Store, artifacts_in, curves, get_run, read_datasets, read_text
+from promax.tracking import (
+    AUDIT,
+    KIND_TAG,
+    SWEEP,
+    VERDICT,
+    RunInfo,
+    Store,
+    artifacts_in,
+    curves,
+    get_run,
+    read_datasets,
+    read_text,
+)
 
 # Tags: of a reproduction, the run that it repeats and what came of it.
 REPRODUCES, OUTCOME = "promax.reproduces", "promax.reproduction"
@@ -95,10 +107,12 @@ def read(store: Store, reference: str) -> Recorded:
 
 def _refuse(run: RunInfo) -> None:
     kind, name = run.tags.get(KIND_TAG), f"run {run.short_id}"
-    if kind == "sweep":
+    if kind == SWEEP:
         raise ConfigError(f"{name}: is a sweep; name one of its trials, each of which is a run")
-    if kind == "audit":
+    if kind == AUDIT:
         raise ConfigError(f"{name}: is an audit, with nothing trained; `promax data audit` makes it again")
+    if kind == VERDICT:
+        raise ConfigError(f"{name}: is a verdict, with nothing trained; `promax confirm {run.study}` makes it again")
     reason = f" ({run.tags['promax.reason']})" if run.tags.get("promax.reason") else ""
     if run.status not in ("FINISHED", "KILLED"):
         raise ConfigError(f"{name}: is {run.status}{reason}; must be FINISHED, or KILLED after its first epoch")

@@ -27,11 +27,14 @@ from promax.tracking.health import Health, examine
 from promax.tracking.manifest import ArchivedRun, Manifest
 from promax.tracking.pending import send_at_once, settle, take_over, waiting_runs, waits
 from promax.tracking.query import (
+    AUDIT,
     BASELINE_KEY,
     BASELINE_RUN,
     FIRST_ID,
     KIND_TAG,
     REPRODUCTION,
+    SWEEP,
+    VERDICT,
     RunInfo,
     artifacts_in,
     curves,
@@ -68,6 +71,7 @@ logging.getLogger("mlflow").setLevel(logging.CRITICAL)
 logging.getLogger("urllib3").setLevel(logging.ERROR)
 
 __all__ = [
+    "AUDIT",
     "BASELINE_KEY",
     "BASELINE_RUN",
     "CHAMPION",
@@ -77,6 +81,8 @@ __all__ = [
     "KIND_TAG",
     "REASON_TAG",
     "REPRODUCTION",
+    "SWEEP",
+    "VERDICT",
     "ArchivedRun",
     "Champion",
     "Complete",

@@ -44,6 +44,7 @@ def refusal(capsys: pytest.CaptureFixture[str], run_id: str, *words: str) -> str
 KINDS = {
     "sweep": "promax: run RUN: is a sweep; name one of its trials, each of which is a run\n",
     "audit": "promax: run RUN: is an audit, with nothing trained; `promax data audit` makes it again\n",
+    "verdict": "promax: run RUN: is a verdict, with nothing trained; `promax confirm study` makes it again\n",
 }
 
 
