@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from promax.config import ConfigError
+from promax.data.splits import BESIDE, SIDES
 from promax.files import regular
 from promax.weights import file_sha256
 
-_SIDES = ("train", "dev", "test", "adversarial", "transfer")
+_SIDES = (*SIDES, *BESIDE)
 # The keys that may be set anew, since they say where something lies and not what it is.
 PLACES = (*(f"data.{side}" for side in _SIDES), "data.path", "model.path")
 _HASHED = re.compile(r"^(?P<name>.+?) sha256:(?P<sha256>[0-9a-f]{64})")
@@ -94,7 +95,7 @@ def _same(side: str, candidates: Sequence[Path], expected: str, command: str) ->
 
 def _file(config: dict[str, Any], side: str) -> str | None:
     """The path of a side's file; None where it has none, or is a split of a data set."""
-    is_split = side in ("train", "dev", "test") and config["data"]["source"] != "files"
+    is_split = side in SIDES and config["data"]["source"] != "files"
     return None if is_split else config["data"].get(side)
 
 
