@@ -88,15 +88,18 @@ def _experiment(store: Store, study: str) -> Iterator[str]:
         made = str(store.client.create_experiment(draft, store.artifacts, {RESTORING: this_process()}))
     try:
         yield made
-        with held_signals(), store.talking():
-            store.client.rename_experiment(made, study)
-            store.client.delete_experiment_tag(made, RESTORING)
+        with held_signals():
+            with store.talking():
+                store.client.rename_experiment(made, study)
+                store.client.delete_experiment_tag(made, RESTORING)
+            store.experiment_id(study)
     except BaseException:
         # What ended the block is what the user is told.
         with held_signals(), suppress(TrackingError), store.talking():
+            # Ctrl-C may have come as it got its name, which a deleted experiment would keep from the next try.
+            store.client.rename_experiment(made, draft)
             store.client.delete_experiment(made)
         raise
-    store.experiment_id(study)
 
 
 def _remove_halves(store: Store) -> None:

@@ -6,6 +6,7 @@ import importlib
 import json
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -29,6 +30,7 @@ from promax.tracking import (
     KIND_TAG,
     DatasetRecord,
     Store,
+    Terminated,
     TrackingError,
     archive,
     compare_link,
@@ -364,6 +366,25 @@ def test_a_restoration_that_is_stopped_leaves_nothing(
         restore(store, packed, "theirs")
     assert [each.name for each in _experiments(store)] == ["fix"]
     assert len(search(store, "")) == 4
+    assert restore(store, packed, "theirs").study == "theirs"
+
+
+@pytest.mark.parametrize(("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)])
+def test_a_restoration_that_is_stopped_as_it_gets_its_name_leaves_nothing_either(
+    store: Store, packed: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, raised: type[BaseException]
+) -> None:
+    """The signal is held until that is done, and the name is free for the same command."""
+    rename = store.client.rename_experiment
+
+    def stopped(experiment: str, name: str) -> None:
+        rename(experiment, name)
+        if name == "theirs":
+            signal.raise_signal(number)
+
+    with monkeypatch.context() as patch, pytest.raises(raised):
+        patch.setattr(store.client, "rename_experiment", stopped)
+        restore(store, packed, "theirs")
+    assert [each.name for each in _experiments(store)] == ["fix"]
     assert restore(store, packed, "theirs").study == "theirs"
 
 
