@@ -65,7 +65,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def _add_train(verbs: _Verbs) -> None:
-    description = texts.TRAIN_HELP.format(folder=conf_dir(), groups=_groups(conf_dir()))
+    description = texts.TRAIN_HELP.format(folder=conf_dir(), groups=_groups())
     train = verbs.add_parser("train", help="train and evaluate a run", description=description, formatter_class=_Raw)
     # Hydra takes these, not argparse: here they are listed, and completed by the shell.
     train.add_argument("-m", "--multirun", action="store_true", help="a run for each value of a list, or a search")
@@ -74,12 +74,9 @@ def _add_train(verbs: _Verbs) -> None:
     _add_overrides(train, "Config")
 
 
-def _groups(conf: Path) -> str:
+def _groups() -> str:
     """A line for each config group: its name, and what can be chosen."""
-    groups = sorted(path for path in conf.glob("*") if path.is_dir())
-    return "\n".join(
-        f"  {group.name}: {' '.join(sorted(each.stem for each in group.glob('*.yaml')))}" for group in groups
-    )
+    return "\n".join(f"  {name}: {' '.join(choices)}" for name, choices in completion.config_groups().items())
 
 
 def _add_compare(verbs: _Verbs) -> None:
@@ -121,7 +118,7 @@ def _add_promote(verbs: _Verbs) -> None:
     promote.add_argument("run", metavar="RUN", help="run id, or its first characters")
     promote.add_argument("--name", help="registered model (default: the run's study)")
     promote.add_argument("--dry-run", action="store_true", help="say what the gate finds, write nothing")
-    promote.add_argument("--uri", help="tracking store (default: the embedded one)")
+    _add_uri(promote)
     promote.set_defaults(handler=run.promote)
 
 
