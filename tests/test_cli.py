@@ -66,17 +66,28 @@ def test_a_wrong_key_in_a_users_yaml_is_refused(project: Path, outcome: Callable
     assert err.startswith("promax: optim.epoch: unknown key, did you mean optim.epochs?")
 
 
+# Prints the exit code of `promax` with the words it is given, and whether it has loaded torch and MLflow.
+LOADED = """
+import sys
+from promax.cli import main
+try:
+    main(sys.argv[1:])
+except SystemExit as ended:
+    print(ended.code, "torch" in sys.modules, "mlflow" in sys.modules)
+"""
+
+
+def test_a_server_that_is_away_is_refused_before_torch_is_loaded(project: Path) -> None:
+    words = ("train", "tracking.uri=http://127.0.0.1:9")
+    done = subprocess.run([sys.executable, "-c", LOADED, *words], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "2 False True"
+    assert done.stderr == "promax: tracking.uri=http://127.0.0.1:9: no server answers there\n"
+
+
 def test_a_refusal_takes_under_two_seconds_and_imports_no_torch(project: Path) -> None:
-    code = (
-        "import sys\n"
-        "from promax.cli import main\n"
-        "try:\n"
-        "    main(['train', 'optim.lr=fast'])\n"
-        "except SystemExit as ended:\n"
-        "    print(ended.code, 'torch' in sys.modules, 'mlflow' in sys.modules)\n"
-    )
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    words = ("train", "optim.lr=fast")
+    done = subprocess.run([sys.executable, "-c", LOADED, *words], capture_output=True, text=True, check=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert done.stdout.strip() == "2 False False"
     # Of the processor: on the clock it takes longer where other programs have it too.

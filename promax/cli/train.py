@@ -135,11 +135,15 @@ def _run(cfg: Config) -> dict[str, float]:
 
     # Reading the pairs needs no torch: a bad file is refused before the seconds that its import takes.
     splits = (load if current() is None else _load_once)(cfg.data, training=cfg.optim.epochs > 0)
+    from promax.tracking import open_store, waits
+
+    if current() is None and cfg.tracking.uri is not None:
+        # Likewise a server that is away.
+        open_store(cfg.tracking.uri)
     from hydra.core.hydra_config import HydraConfig
 
     from promax.compare import compare
     from promax.run import run
-    from promax.tracking import waits
 
     result = run(cfg, splits, HydraConfig.get().overrides.task, current())
     # What waits on disk was told of; the record can't compare it yet.
