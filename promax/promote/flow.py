@@ -64,7 +64,10 @@ def promote(reference: str, name: str | None, uri: str | None, *, dry_run: bool)
     crown(store, name, version)
     Run(store, run.run_id).set_tags({PROMOTION: f"{name}: version {version}, {CHAMPION}"})
     print(f"run {run.short_id} is {name}@{CHAMPION} now, version {version}")
-    print(f'open it: mlflow.sentence_transformers.load_model("models:/{name}@{CHAMPION}")')
+    print(
+        f'open it: mlflow.set_tracking_uri("{store.label}");'
+        f' mlflow.sentence_transformers.load_model("models:/{name}@{CHAMPION}")'
+    )
     return True
 
 
