@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -109,6 +110,9 @@ def _work(study: Study, worker: Worker) -> list[JobReturn]:
             study.requeue_lost()
             # A trial that was begun, ended, or left by the dead to be begun again, is progress; none is so for ever.
             if isinstance(error, ConfigError) or _reached(study) == before:
+                if type(error).__module__.startswith("submitit."):
+                    # What sbatch says; behind it a job's traceback may quote a text.
+                    raise SweepError(f"the launcher failed: {(str(error).splitlines() or [''])[0]}") from error
                 raise
             print(f"a worker ended with {type(error).__name__}; new workers go on", file=sys.stderr)
         _wait_for_others(study)
@@ -155,7 +159,14 @@ def _check_launcher(options: Options, config: DictConfig) -> None:
             f"hydra.sweeper.workers={options.workers}: the basic launcher has one process; add hydra/launcher=joblib"
             " (pip install hydra-joblib-launcher) or hydra/launcher=submitit_slurm (hydra-submitit-launcher)"
         )
-    if options.storage is None and config.hydra.launcher._target_.endswith(".SlurmLauncher"):
+    if not config.hydra.launcher._target_.endswith(".SlurmLauncher"):
+        return
+    if shutil.which("srun") is None:
+        raise ConfigError(
+            "hydra/launcher=submitit_slurm: there is no srun here, so this is no Slurm cluster;"
+            " hydra/launcher=joblib shares a sweep among processes of this machine"
+        )
+    if options.storage is None:
         print(
             "warning: Slurm's jobs share mlruns/optuna.db: SQLite is safe on one machine's own disk alone, not on a"
             " network folder; give hydra.sweeper.storage and tracking.uri",

@@ -88,8 +88,8 @@ Registers a run's encoder in the MLflow Model Registry of its store and moves th
   in Spearman is above zero, on the same test pairs,
 - reached a tier, and
 - passed the adversarial diagnostic; one that was not run is not passed.
-A run that is refused is not registered; the reason is printed and stands in its tag promax.promotion. Exit code 1 if refused,
-2 if it can't be promoted: not finished, no encoder saved.
+A run that is refused is not registered; the reason is printed and stands in its tag promax.promotion.
+Exit code 1 if refused, 2 if it can't be promoted: not finished, no encoder saved.
 
   promax promote 3f2a91bc --dry-run          what the gate finds, line by line
   promax promote 3f2a91bc

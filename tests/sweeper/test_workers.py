@@ -213,15 +213,36 @@ def test_a_password_that_submitit_would_write_down_is_refused(sweeps) -> None:
     assert not list(sweeps.root.rglob("*.pkl"))
 
 
+SLURM = (LR, "hydra.sweeper.study_name=slurm", "hydra/launcher=submitit_slurm", "hydra.sweeper.workers=2")
+
+
 def test_slurms_jobs_on_the_embedded_storage_are_warned_of(sweeps) -> None:
-    """Where there is no Slurm the launcher raises, after the warning."""
-    sweeps.patch.setenv("PATH", "")
-    words = (LR, "hydra.sweeper.study_name=slurm", "hydra/launcher=submitit_slurm", "hydra.sweeper.workers=2")
-    code, _, err = sweeps.run(*words)
-    assert code == 2
+    """And what sbatch says is passed on: here it refuses every job."""
+    there = sweeps.root / "bin"
+    there.mkdir()
+    refuses = "echo sbatch: error: invalid partition specified: gpu >&2; exit 1"
+    for name, does in {"srun": "", "sbatch": refuses}.items():
+        (there / name).write_text(f"#!/bin/sh\n{does}\n")
+        (there / name).chmod(0o755)
+    sweeps.patch.setenv("PATH", f"{there}:{os.environ['PATH']}")
+    code, _, err = sweeps.run(*SLURM)
+    assert (code, err.splitlines()[-1]) == (
+        3,
+        "promax: the launcher failed: sbatch: error: invalid partition specified: gpu",
+    )
     assert err.count("warning: Slurm's jobs share mlruns/optuna.db") == 1
-    assert "are you indeed on a slurm cluster?" in err
-    assert "warning" not in sweeps.run(*words, f"hydra.sweeper.storage={sweeps.storage}")[2]
+    assert "warning" not in sweeps.run(*SLURM, f"hydra.sweeper.storage={sweeps.storage}")[2]
+
+
+def test_where_there_is_no_slurm_its_launcher_is_refused(sweeps) -> None:
+    sweeps.patch.setenv("PATH", "")
+    code, _, err = sweeps.run(*SLURM)
+    assert (code, err) == (
+        2,
+        "promax: hydra/launcher=submitit_slurm: there is no srun here, so this is no Slurm cluster; "
+        "hydra/launcher=joblib shares a sweep among processes of this machine\n",
+    )
+    assert optuna.get_all_study_names(sweeps.storage) == []
 
 
 def time_is_over(sweeps, times: int) -> None:
