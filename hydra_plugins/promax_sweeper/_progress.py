@@ -67,12 +67,13 @@ def _standing(study: Study, new: Sequence[FrozenTrial]) -> str:
         best = study.best()
         if best is not None:
             parts.append(f"best {best.value:.4f} (trial {best.number})")
-    seconds = [each.duration.total_seconds() for each in study.trials() if each.duration is not None and _trained(each)]
+    trials = study.trials()
+    seconds = [each.duration.total_seconds() for each in trials if each.duration is not None and _trained(each)]
     if seconds and not standing.done:
         unsettled = standing.total - standing.settled
         # Who has just ended a trial is at work too, though it may not have taken its next one yet.
-        at_work = [trial for trial in study.trials() if trial.state == TrialState.RUNNING] + list(filter(_trained, new))
-        workers = len({trial.user_attrs.get(WORKER) for trial in at_work})
+        at_work = [each for each in trials if each.state == TrialState.RUNNING] + list(filter(_trained, new))
+        workers = len({each.user_attrs.get(WORKER) for each in at_work})
         left = sum(seconds) / len(seconds) * unsettled / max(1, min(workers, unsettled))
         parts.append(f"{tqdm.format_interval(left)} left")
     return ", ".join(parts)
