@@ -42,9 +42,11 @@ YAMLS = {
     "experiment/demo": [],
     "experiment/lr_epochs": [],
     "experiment/confirm_fix": [],
+    "experiment/loss": [],
     "experiment/recipe": [],
     "experiment/recommended": [],
     "rule/confirm_fix": [],
+    "rule/loss": [],
     "rule/recommended": [],
 }
 
@@ -52,7 +54,7 @@ YAMLS = {
 def test_every_yaml_is_listed() -> None:
     found = {str(path.relative_to(CONF).with_suffix("")) for path in CONF.rglob("*.yaml")} - {"config", "build"}
     assert found == set(YAMLS)
-    assert len(found) == 21
+    assert len(found) == 23
 
 
 def test_every_folder_of_conf_is_installed_with_the_package() -> None:
@@ -184,6 +186,42 @@ REFUSED = {
             "before: {lr: 1e-4, epochs: 2}, claims: [{name: a, of: lr}]": (
                 "rule.after.lr=0.0001: the same as before; the claim 'a' needs two values"
             ),
+            "before: {lr: 1e-4, epochs: 3}, claims: [{name: a, of: fix}]": (
+                "rule.after: the same as rule.before; a change needs two settings"
+            ),
+            "before: {lr: 1e-4, epochs: 3, also: {optim.loss: mnrl}}, claims: [{name: a, of: fix}]": (
+                "rule.after.also: must name optim.loss as the other setting does"
+            ),
+        }.items()
+    },
+    **{
+        f"rule: {{question: q, after: {{lr: 1e-4, epochs: 3, also: {also}}}, {rest}}}": refusal
+        for (also, rest), refusal in {
+            ("{optim.loss: cosent}", "before: {lr: 1e-3, epochs: 3}, claims: [{name: a, of: lr}]"): (
+                "rule.before.also: must name optim.loss as the other setting does"
+            ),
+            (
+                "{optim.loss: cosent}",
+                "before: {lr: 1e-3, epochs: 3, also: {optim.loss: mnrl}}, claims: [{name: a, of: lr}]",
+            ): (
+                "rule.after.also.optim.loss=cosent: must be as before, mnrl, for the claim 'a', which is about lr alone"
+            ),
+            ("{optim.los: cosent}", "claims: [{name: a, of: level}]"): (
+                "rule.after.also: optim.los: unknown key, did you mean optim.loss? Allowed in optim: lr, epochs, "
+                "batch_size, loss, schedule, warmup_ratio, weight_decay, max_grad_norm, curriculum, phase_split, "
+                "select_by, keep, patience"
+            ),
+            **{
+                (f"{{{key}: x}}", "claims: [{name: a, of: level}]"): (
+                    f"rule.after.also: {key}: must be a key that settings can differ in, like optim.loss, "
+                    "model.lora.r, model.name or data.train;\n"
+                    "lr and epochs stand beside `also`, and all settings are judged on the same pairs"
+                )
+                for key in ("optim.lr", "optim.epochs", "seed", "data.test", "data.dev", "model.lora", "optim")
+            },
+            ("{optim.loss: [a, b]}", "claims: [{name: a, of: level}]"): (
+                "rule.after.also.optim.loss=['a', 'b']: must be a text"
+            ),
         }.items()
     },
     "{seed: a, study: 1, device: 2, engine: 3}": (
@@ -199,7 +237,24 @@ def test_refused_in_these_words(written: str) -> None:
     assert str(refusal.value) == REFUSED[written]
 
 
+def test_what_settings_differ_in_is_kept_as_the_record_has_it() -> None:
+    """A parameter in MLflow is a text, null and true as in YAML."""
+    also = "{optim.loss: cosent, model.lora.r: 8, data.train_limit: 1000, optim.patience: null, data.binary: true}"
+    rule = f"{{question: q, after: {{lr: 1e-4, epochs: 3, also: {also}}}, claims: [{{name: a, of: level}}]}}"
+    made = build(OmegaConf.create(f"rule: {rule}"), Config).rule
+    assert made is not None
+    assert made.after.also == {
+        "optim.loss": "cosent",
+        "model.lora.r": "8",
+        "data.train_limit": "1000",
+        "optim.patience": "null",
+        "data.binary": "true",
+    }
+    assert made.varied == tuple(made.after.also)
+
+
 def test_a_config_survives_its_yaml() -> None:
+    assert from_yaml(to_yaml(composed("rule=loss"))) == composed("rule=loss")
     cfg = composed("model=mpnet_lora", "optim.phase_split=[1,2,3]", "optim.curriculum=phased", "seed=7")
     assert from_yaml(to_yaml(cfg)) == cfg
 

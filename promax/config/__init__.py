@@ -7,11 +7,12 @@ imports torch, so a wrong request is refused before anything slow happens.
 
 from __future__ import annotations
 
-from promax.config.building import build, flatten, from_yaml, is_known, to_yaml, unknown_key
+from promax.config.building import build, flatten, from_yaml, to_yaml
 from promax.config.curriculum import BuildConfig, MiningConfig, PhasesConfig, SplitsConfig
 from promax.config.exports import ExportColumnsConfig, ExportConfig
 from promax.config.hydras import refuse_code, refuse_packages
-from promax.config.kinds import ConfigError
+from promax.config.keys import is_known, unknown_key
+from promax.config.kinds import ConfigError, as_text
 from promax.config.rule import ClaimConfig, RuleConfig, SettingConfig, claim_key
 from promax.config.schema import (
     AdversarialConfig,
@@ -52,6 +53,7 @@ __all__ = [
     "TierConfig",
     "TiersConfig",
     "TrackingConfig",
+    "as_text",
     "build",
     "checkout",
     "claim_key",

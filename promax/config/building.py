@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, fields, is_dataclass
-from typing import Any, NoReturn, TypeVar, get_args, get_type_hints
+from dataclasses import asdict
+from typing import Any, NoReturn, TypeVar, get_args
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from omegaconf.resolvers import oc
 from pydantic import TypeAdapter, ValidationError
 
-from promax.config.kinds import ConfigError
+from promax.config.keys import hint_at, unknown_key
+from promax.config.kinds import ConfigError, as_text
 from promax.config.schema import Config
 
 T = TypeVar("T")
@@ -59,32 +59,6 @@ def _without_environment() -> Iterator[None]:
 
 def _refuse_variable(name: str, *_default: str) -> NoReturn:
     raise ConfigError(f"${{oc.env:{name}}}: environment variables stay out of the record; write the value itself")
-
-
-def unknown_key(key: str, schema: type[Any]) -> str:
-    """One line that refuses `key` and names the keys that stand at its place.
-
-    >>> unknown_key("model.lora.rank", Config)
-    'model.lora.rank: unknown key. Allowed in model.lora: r, alpha, dropout, targets, target_modules'
-    """
-    parent, _, last = key.rpartition(".")
-    while parent and not _fields_at(parent, schema):
-        key, (parent, _, last) = parent, parent.rpartition(".")
-    allowed = _fields_at(parent, schema)
-    dotted = f"{parent}." if parent else ""
-    close = difflib.get_close_matches(last, allowed, n=1)
-    hint = f", did you mean {dotted}{close[0]}?" if close else "."
-    return f"{key}: unknown key{hint} Allowed {f'in {parent}' if parent else 'at the top'}: {', '.join(allowed)}"
-
-
-def is_known(key: str, schema: type[Any]) -> bool:
-    """Whether a dotted key stands in `schema`.
-
-    >>> is_known("model.lora.r", Config), is_known("model.lora.rank", Config)
-    (True, False)
-    """
-    parent, _, last = key.rpartition(".")
-    return last in _fields_at(parent, schema)
 
 
 def flatten(config: Config) -> dict[str, str | int | float | bool | None]:
@@ -147,30 +121,10 @@ def _describe(finding: dict[str, Any], schema: type[Any]) -> str:
     if finding["type"] == "unexpected_keyword_argument":
         return unknown_key(key, schema)
     rule = _RULES.get(finding["type"], finding["msg"]).format(**context)
-    if type(None) in get_args(_hint_at(key, schema)):
+    if type(None) in get_args(hint_at(key, schema)):
         rule += ", or null"
     return f"{key}={_as_written(finding['input'])}: {rule}"
 
 
 def _as_written(value: Any) -> str:
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    return repr(value) if isinstance(value, str) and not value.strip() else str(value)
-
-
-def _hint_at(path: str, root: type[Any]) -> Any:
-    """The annotated type at a dotted path below `root`, None where there is none."""
-    node: Any = root
-    for part in path.split(".") if path else []:
-        schema = _schema(node)
-        node = get_type_hints(schema).get(part) if schema is not None else None
-    return node
-
-
-def _schema(hint: Any) -> Any:
-    return next((each for each in (hint, *get_args(hint)) if is_dataclass(each)), None)
-
-
-def _fields_at(path: str, root: type[Any]) -> list[str]:
-    schema = _schema(_hint_at(path, root))
-    return [each.name for each in fields(schema)] if schema is not None else []
+    return repr(value) if isinstance(value, str) and not value.strip() else as_text(value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
 
@@ -18,3 +18,12 @@ Name = Annotated[str, Field(pattern=r"\S")]
 
 class ConfigError(ValueError):
     """A request that can't be run as written; its text is shown to the user as it stands."""
+
+
+def as_text(value: Any) -> str:
+    """A value as config files write it, and as the record has it: null, true, false, and floats with every digit.
+
+    >>> as_text(None), as_text(True), as_text(5e-05), as_text("cosine")
+    ('null', 'true', '5e-05', 'cosine')
+    """
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

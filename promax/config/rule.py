@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from dataclasses import field
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from pydantic.dataclasses import dataclass
 
-from promax.config.kinds import STRICT, ConfigError, Count, Name
+from promax.config.kinds import STRICT, ConfigError, Count, Name, as_text
 
 
 def claim_key(name: str) -> str:
@@ -20,12 +21,23 @@ def claim_key(name: str) -> str:
     return re.sub(r"[^\w.-]+", "_", name).strip("_")
 
 
+def _scalar(value: Any) -> Any:
+    return value if isinstance(value, list | dict) else as_text(value)
+
+
 @dataclass(frozen=True, config=STRICT)
 class SettingConfig:
-    """One cell of a study: what its runs have in common besides the seed. Keys as in `optim`."""
+    """One cell of a study: what its runs have in common besides the seed.
+
+    `lr` and `epochs` are those of `optim`. `also` names by their whole keys what else the settings differ in, with this
+    one's value: `{optim.loss: cosent}`, `{model.lora.r: 8}`. `model.name` and `data.name` stand for all that a config
+    of that group says. Values are kept as texts, as the record has them.
+    """
 
     lr: Annotated[float, Field(gt=0, le=1)]
     epochs: Count
+    # Not in the hash, since a dict has none; settings that differ in it alone are still different.
+    also: dict[Name, Annotated[str, BeforeValidator(_scalar)]] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -36,7 +48,7 @@ class ClaimConfig:
 
     - `lr`, `epochs`: that factor's main effect, from its value in `before` to that in `after`, averaged over
       both values of the other; `at_least` is its share of what `before` reaches (0.02: 2 %).
-    - `fix`: `after` less `before`, as a share of what `before` reaches.
+    - `fix`: `after` less `before`, as a share of what `before` reaches, whatever they differ in.
     - `baseline`: `after` less the un-tuned encoder, as a share of what that reaches.
     - `level`: what `after` reaches, `at_least` in the metric's own units.
     - `optimum`: `after` less each other setting of the study, as a share of what that reaches. -0.01 asks
@@ -61,8 +73,8 @@ class RuleConfig:
         confidence: of the intervals; 1 - confidence is the chance that any claim is confirmed or refuted wrongly,
             by Holm's procedure over all of them.
         seeds: fewest seeds in every cell for a claim to be decided at all.
-        before, after: the two settings that are compared; without `before` only claims of the baseline, the
-            level and the optimum can be made.
+        before, after: the two settings that are compared, which name the same keys in `also`; without `before` only
+            claims of the baseline, the level and the optimum can be made.
         claims: what is claimed.
     """
 
@@ -80,12 +92,40 @@ class RuleConfig:
         if len(set(keys)) < len(keys):
             twice = " and ".join(repr(name) for name in dict.fromkeys(names) if keys.count(claim_key(name)) > 1)
             raise ConfigError(f"rule.claims: two claims are called {twice}; each needs a name, and a tag, of its own")
+        if self.before is not None:
+            _refuse_alike(self.before, self.after)
         for claim in self.claims:
-            if claim.of in ("lr", "epochs", "fix") and self.before is None:
-                raise ConfigError(f"rule.before=null: the claim {claim.name!r} is about {claim.of} and needs it")
-            if claim.of in ("lr", "epochs") and self.before is not None:
-                key, value = claim.of, getattr(self.after, claim.of)
-                if getattr(self.before, key) == value:
-                    raise ConfigError(
-                        f"rule.after.{key}={value:g}: the same as before; the claim {claim.name!r} needs two values"
-                    )
+            self._refuse_without_meaning(claim)
+
+    @property
+    def varied(self) -> tuple[str, ...]:
+        """What the settings differ in besides learning rate and epochs: keys of a run's config."""
+        return tuple(self.after.also)
+
+    def _refuse_without_meaning(self, claim: ClaimConfig) -> None:
+        if claim.of not in ("lr", "epochs", "fix"):
+            return
+        if self.before is None:
+            raise ConfigError(f"rule.before=null: the claim {claim.name!r} is about {claim.of} and needs it")
+        if claim.of == "fix":
+            return
+        value = getattr(self.after, claim.of)
+        if getattr(self.before, claim.of) == value:
+            raise ConfigError(
+                f"rule.after.{claim.of}={value:g}: the same as before; the claim {claim.name!r} needs two values"
+            )
+        for key, value in self.after.also.items():
+            if self.before.also[key] != value:
+                raise ConfigError(
+                    f"rule.after.also.{key}={value}: must be as before, {self.before.also[key]}, for the claim "
+                    f"{claim.name!r}, which is about {claim.of} alone"
+                )
+
+
+def _refuse_alike(before: SettingConfig, after: SettingConfig) -> None:
+    """Two settings that are one, or that can't be told apart by the same keys."""
+    if before == after:
+        raise ConfigError("rule.after: the same as rule.before; a change needs two settings")
+    if odd := sorted(before.also.keys() ^ after.also.keys()):
+        side = "before" if odd[0] in after.also else "after"
+        raise ConfigError(f"rule.{side}.also: must name {odd[0]} as the other setting does")

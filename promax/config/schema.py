@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import field
 from typing import Annotated, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from promax.config.keys import is_known, is_value, unknown_key
 from promax.config.kinds import STRICT, Bound, ConfigError, Count, Name, Rate, Share
 from promax.config.rule import RuleConfig
+
+# What the settings of a study may differ in besides learning rate and epochs: how a run trains, and on what.
+_COMPARABLE = re.compile(
+    r"engine|precision|model\..+|optim\.(?!lr$|epochs$).+|data\.(?!(dev|test|adversarial|transfer|dev_from)$).+"
+)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -248,6 +255,8 @@ class Config:
             raise ConfigError(f"save=adapter: model={self.model.name} has no LoRA adapter; use save=merged")
         if self.save in ("adapter", "merged") and self.optim.epochs == 0:
             raise ConfigError(f"save={self.save}: optim.epochs=0 trains nothing that could be saved; use save=none")
+        for key in self.rule.varied if self.rule is not None else ():
+            _check_compared(key)
 
     @property
     def saves(self) -> Literal["none", "adapter", "merged"]:
@@ -255,3 +264,15 @@ class Config:
         if self.save == "auto":
             return "adapter" if self.model.lora is not None and self.optim.epochs > 0 else "none"
         return self.save
+
+
+def _check_compared(key: str) -> None:
+    """Refuse what no settings of one study can differ in."""
+    if not is_known(key, Config):
+        raise ConfigError(f"rule.after.also: {unknown_key(key, Config)}")
+    if not is_value(key, Config) or not _COMPARABLE.fullmatch(key):
+        raise ConfigError(
+            f"rule.after.also: {key}: must be a key that settings can differ in, like optim.loss, model.lora.r, "
+            "model.name or data.train;\n"
+            "lr and epochs stand beside `also`, and all settings are judged on the same pairs"
+        )

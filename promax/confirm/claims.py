@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -107,21 +108,29 @@ def contrasts(claim: ClaimConfig, rule: RuleConfig, settings: Sequence[SettingCo
 
 
 def factorial(rule: RuleConfig, settings: Sequence[SettingConfig]) -> list[Contrast]:
-    """All that a study measures, claimed or not: main effects, interaction, the fix, each cell less the baseline."""
+    """All that a study measures, claimed or not: main effects, interaction, the change, each cell less the baseline."""
     untuned = _baseline(settings)
     cells = [Contrast(label(each), _unit(at, settings) - untuned, untuned) for at, each in enumerate(settings)]
-    if rule.before is None or not {rule.before, rule.after, *_crossed(rule)} <= set(settings):
+    if rule.before is None or not {rule.before, rule.after} <= set(settings):
         return cells
-    before, rate, epochs, after = (
-        _unit(settings.index(each), settings) for each in (rule.before, *_crossed(rule), rule.after)
-    )
+    before, after = (_unit(settings.index(each), settings) for each in (rule.before, rule.after))
+    whole = Contrast(change(rule), after - before, before)
+    if rule.before.also != rule.after.also or not set(_crossed(rule)) <= set(settings):
+        return [whole, *cells]
+    rate, epochs = (_unit(settings.index(each), settings) for each in _crossed(rule))
     effects = [("learning rate", "lr"), ("epochs", "epochs")]
     return [
         *(Contrast(name, _main_effect(of, [before, rate, epochs, after]), before) for name, of in effects),
         Contrast("interaction", before - rate - epochs + after, before),
-        Contrast("the fix", after - before, before),
+        whole,
         *cells,
     ]
+
+
+def change(rule: RuleConfig) -> str:
+    """What `after` less `before` is called: of learning rate and epochs alone, it is the fix of the first study."""
+    assert rule.before is not None
+    return "the fix" if rule.before.also == rule.after.also else "the change"
 
 
 def relative(evidence: Evidence, contrast: Contrast, rule: RuleConfig) -> tuple[float, Interval] | None:
@@ -184,8 +193,8 @@ def _crossed(rule: RuleConfig) -> tuple[SettingConfig, SettingConfig]:
     """The two settings between `before` and `after`: only the rate changed, only the epochs changed."""
     assert rule.before is not None
     return (
-        SettingConfig(lr=rule.after.lr, epochs=rule.before.epochs),
-        SettingConfig(lr=rule.before.lr, epochs=rule.after.epochs),
+        dataclasses.replace(rule.before, lr=rule.after.lr),
+        dataclasses.replace(rule.before, epochs=rule.after.epochs),
     )
 
 

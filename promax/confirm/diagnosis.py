@@ -148,15 +148,20 @@ def drift(study: Study, evidence: Mapping[tuple[Judged, str], Evidence], asked: 
 
 
 def rate_on_boundary(study: Study) -> Cause:
-    """The best learning rate is the lowest or highest tried, and its neighbour is worse: the best may lie beyond."""
+    """The best learning rate is the lowest or highest tried, and its neighbour is worse: the best may lie beyond.
+
+    Looked for among the settings that are after the change in all but learning rate and epochs.
+    """
     name, bound = "learning rate on the boundary", "the best rate is at an end and its neighbour's dev clearly lower"
-    rates = sorted({setting.lr for setting in study.settings})
+    alike = [setting for setting in study.settings if setting.also == study.rule.after.also]
+    rates = sorted({setting.lr for setting in alike})
     if len(rates) < 2:
         why = f"one learning rate was tried, {rates[0]:g}"
         return Cause(name, "no evidence in the record", [why], bound, _curve_source(study))
     kept = {
         setting: np.array([_kept(member, study) for member in runs])
         for setting, runs in zip(study.settings, study.members, strict=True)
+        if setting in alike
     }
     if np.isnan(list(kept.values())).any():
         why = "dev has no value after the last epoch of some run"

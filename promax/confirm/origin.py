@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath, PurePosixPath, PureWindowsPath
 
 from promax import weights
-from promax.confirm.study import Study
+from promax.config import Config, from_yaml
+from promax.confirm.study import Member, Study, besides
 from promax.tracking import DatasetRecord, Store, read_datasets, read_text
 
 # What the runs of a study differ in, and what says where a run was made.
@@ -17,36 +18,70 @@ _ELSEWHERE = ("device", "tracking")
 STACK = ("torch", "transformers", "sentence-transformers", "peft")
 
 
+Row = tuple[str, str]
+
+
 @dataclass(frozen=True)
 class Origin:
     """What it takes to make a study again.
 
-    `commands` together make its runs, `data` are its sides, `lines` (name, text) the rest: encoder, training, code,
-    machine and date.
+    `commands` together make its runs, `data` (name, text) are its sides, `lines` (name, text) the rest: encoder,
+    training, code, machine and date.
     """
 
     commands: list[str]
-    data: list[DatasetRecord]
-    lines: list[tuple[str, str]]
+    data: list[Row]
+    lines: list[Row]
 
 
 def read_origin(store: Store, study: Study) -> Origin:
     """What the record says of how the study was made."""
-    first = study.members[0][0].run.run_id
-    words = read_text(store, first, "overrides.txt").split("\n")
-    return Origin(commands(words, study), read_datasets(store, first), [*_settings(study), *_circumstances(study)])
+    variants: dict[str, Member] = {}
+    for cell in study.members:
+        variants.setdefault(", ".join(besides(cell[0].setting)), cell[0])
+    said: list[str] = []
+    data: dict[str, list[Row]] = {}
+    lines: dict[str, list[Row]] = {}
+    for name, member in variants.items():
+        run_id = member.run.run_id
+        said += commands(read_text(store, run_id, "overrides.txt").split("\n"), study, member.setting.also)
+        data[name] = [(each.context, _side(member, each)) for each in read_datasets(store, run_id)]
+        lines[name] = _settings(from_yaml(read_text(store, run_id, "config.yaml")))
+    return Origin(said, _told_apart(data), [*_told_apart(lines), *_circumstances(study)])
 
 
-def commands(words: list[str], study: Study) -> list[str]:
-    """The overrides of one run, and the values of the others in place of what the runs differ in.
+def _told_apart(rows: Mapping[str, Sequence[Row]]) -> list[Row]:
+    """The rows of all variants: once where they say the same, and by the variant's name where they don't."""
+    texts: dict[str, dict[str, str]] = {}
+    for variant, its in rows.items():
+        for name, text in its:
+            texts.setdefault(name, {})[variant] = text
+    told: list[Row] = []
+    for name, of in texts.items():
+        if len(set(of.values())) == 1:
+            told.append((name, next(iter(of.values()))))
+        else:
+            told += [(f"{name}, {variant}", text) for variant, text in of.items()]
+    return told
+
+
+def _side(member: Member, data: DatasetRecord) -> str:
+    # MLflow's digest is cut short; the tag is whole.
+    fingerprint = member.run.tags.get(f"promax.data.{data.context}", data.digest)
+    return f"{data.profile['pairs']} pairs: {data.source}; fingerprint {fingerprint}"
+
+
+def commands(words: list[str], study: Study, also: Mapping[str, str] | None = None) -> list[str]:
+    """The overrides of a run, and for rate, epochs and seed the values of all runs that have `also` in common with it.
 
     Where the settings are no grid there is a command for each set of epochs. Of a file in an absolute folder the name
     is kept alone, in a folder called after its side where two files have one name.
     """
     common = _without_folders([word for word in words if word and not _key(word).startswith((*_VARIED, *_ELSEWHERE))])
+    alike = [setting for setting in study.settings if setting.also == (also or {})]
     rates: dict[tuple[int, ...], list[float]] = {}
-    for lr in sorted({setting.lr for setting in study.settings}):
-        rates.setdefault(tuple(each.epochs for each in study.settings if each.lr == lr), []).append(lr)
+    for lr in sorted({setting.lr for setting in alike}):
+        rates.setdefault(tuple(each.epochs for each in alike if each.lr == lr), []).append(lr)
     seeds = ",".join(map(str, study.seeds))
     return [
         " ".join(
@@ -87,8 +122,8 @@ def _elsewhere(word: str) -> PurePath | None:
     return PureWindowsPath(text) if PureWindowsPath(text).is_absolute() else None
 
 
-def _settings(study: Study) -> list[tuple[str, str]]:
-    model, optim = study.config.model, study.config.optim
+def _settings(config: Config) -> list[Row]:
+    model, optim = config.model, config.optim
     lora = model.lora
     adapted = "every weight trained"
     if lora is not None:
@@ -108,15 +143,16 @@ def _settings(study: Study) -> list[tuple[str, str]]:
     ]
 
 
-def _circumstances(study: Study) -> list[tuple[str, str]]:
+def _circumstances(study: Study) -> list[Row]:
     runs = [member.run for cell in study.members for member in cell]
     versions = [f"{name} {_each(f'promax.version.{name}', study)}" for name in STACK]
+    precision = " and ".join(dict.fromkeys(run.params.get("precision", study.config.precision) for run in runs))
     days = sorted({run.start_time.date().isoformat() for run in runs})
     return [
         ("code", f"promax {_each('promax.version.promax', study)}, commit {_each('promax.git_commit', study)}"),
         ("libraries", ", ".join(versions)),
         ("machine", f"{_each('promax.device_name', study)}, {_each('promax.threads', study)} threads"),
-        ("engine", f"{_each('promax.engine', study)}, precision {study.config.precision}; judged in float32"),
+        ("engine", f"{_each('promax.engine', study)}, precision {precision}; judged in float32"),
         ("runs of", days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"),
     ]
 

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from promax import figures
 from promax.compare import TITLES
+from promax.config import SettingConfig
 from promax.confirm.claims import Judgement
 from promax.confirm.findings import Findings
-from promax.confirm.study import Study, compared, label
+from promax.confirm.study import Study, besides, compared, label
 from promax.metrics import Interval
 
 # A verdict is told by its marker too, for who prints in grey. Colours of Okabe & Ito (2008), as in promax.figures.
@@ -97,22 +98,22 @@ def _claim(axes: Axes, height: int, judgement: Judgement, *, relative: bool) -> 
 
 
 def learning_curves(study: Study) -> Figure:
-    """A panel a learning rate, a line for each number of epochs: the mean over seeds, and their range."""
-    rates = sorted({setting.lr for setting in study.settings})
+    """A panel a way to train, a line for each number of epochs: the mean over seeds, and their range."""
+    ways = _ways(study)
     lengths = sorted({setting.epochs for setting in study.settings})
-    across = min(ACROSS, len(rates))
-    down = -(-len(rates) // across)
+    across = min(ACROSS, len(ways))
+    down = -(-len(ways) // across)
     figure = Figure(figsize=(7.6 if across > 1 else 6.4, 3.2 * down), dpi=120, layout="constrained")
     grid = figure.subplots(down, across, sharey=True, sharex=True, squeeze=False)
     by = study.config.optim.select_by
     baseline = study.baseline.metrics.get(f"dev/{by}")
-    for axes in grid.flat[len(rates) :]:
+    for axes in grid.flat[len(ways) :]:
         axes.set_visible(False)
-    for axes, lr in zip(grid.flat, rates, strict=False):
+    for axes, way in zip(grid.flat, ways, strict=False):
         if baseline is not None:
             axes.axhline(baseline, color=figures.BASELINE, linestyle=(0, (1, 1)), label=f"un-tuned {baseline:.4f}")
         for setting, members in zip(study.settings, study.members, strict=True):
-            if setting.lr == lr:
+            if _way(setting) == way:
                 colour, style = LINES[lengths.index(setting.epochs) % len(LINES)]
                 shortest = min(len(member.dev) for member in members)
                 dev = np.array([member.dev[:shortest] for member in members])
@@ -120,7 +121,8 @@ def learning_curves(study: Study) -> Figure:
                 name = f"{setting.epochs} epoch{'s' if setting.epochs > 1 else ''}"
                 axes.plot(epochs, dev.mean(axis=0), style, color=colour, marker="o", markersize=3, label=name)
                 axes.fill_between(epochs, dev.min(axis=0), dev.max(axis=0), color=colour, alpha=0.18, linewidth=0)
-        axes.set(title=f"learning rate {lr:g}", xlabel="epoch")
+        axes.set_title(f"learning rate {way}", fontsize="medium" if "\n" in way else "large")
+        axes.set_xlabel("epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False, fontsize="small")
@@ -133,12 +135,12 @@ def learning_curves(study: Study) -> Figure:
 def surface(findings: Findings) -> Figure:
     """The mean on test of each setting, beneath it the distance from the baseline; what was not tried is blank."""
     study, means = findings.study, findings.deciding.means
-    rates = sorted({setting.lr for setting in study.settings})
+    ways = _ways(study)
     lengths = sorted({setting.epochs for setting in study.settings})
-    shown = np.full((len(rates), len(lengths)), np.nan)
+    shown = np.full((len(ways), len(lengths)), np.nan)
     for setting, mean in zip(study.settings, means[:-1], strict=True):
-        shown[rates.index(setting.lr), lengths.index(setting.epochs)] = mean
-    size = (2.6 + 1.15 * len(lengths), 1.6 + 0.75 * len(rates))
+        shown[ways.index(_way(setting)), lengths.index(setting.epochs)] = mean
+    size = (2.6 + 1.15 * len(lengths), 1.6 + 0.75 * len(ways))
     figure = Figure(figsize=(max(size[0], 5.0), max(size[1], 3.0)), dpi=120, layout="constrained")
     axes = figure.subplots()
     image = axes.imshow(shown, cmap="cividis", aspect="auto", origin="lower")
@@ -148,12 +150,22 @@ def surface(findings: Findings) -> Figure:
             text = f"{mean:.4f}\n{mean - means[-1]:+.4f}"
             axes.text(column, row, text, ha="center", va="center", color="white" if mean < middle else "black")
     axes.set_xticks(range(len(lengths)), [str(each) for each in lengths])
-    axes.set_yticks(range(len(rates)), [f"{each:g}" for each in rates])
+    axes.set_yticks(range(len(ways)), ways)
     axes.set(xlabel="epochs", ylabel="learning rate")
     metric = TITLES[study.rule.metric]
     axes.set_title(f"mean {metric} on test, and less the un-tuned {means[-1]:.4f}", fontsize="medium")
     figure.colorbar(image, label=metric)
     return figure
+
+
+def _ways(study: Study) -> list[str]:
+    """The settings but for their epochs, in the order of the study's."""
+    return list(dict.fromkeys(_way(setting) for setting in study.settings))
+
+
+def _way(setting: SettingConfig) -> str:
+    """Its learning rate, and in a line of its own what else it is told apart by."""
+    return "\n".join([f"{setting.lr:g}", *besides(setting)])
 
 
 def score_distributions(study: Study) -> Figure:

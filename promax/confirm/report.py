@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
 from promax import metrics
 from promax.compare import TITLES
 from promax.confirm import wording
+from promax.confirm.claims import change
 from promax.confirm.findings import Findings, Measured
 from promax.confirm.origin import Origin
 from promax.confirm.study import Judged, Study, compared, label
 from promax.confirm.tables import markdown
 from promax.data.pairs import is_binary
 from promax.metrics import UndefinedMetric
-from promax.tracking import DatasetRecord
 
 
 def page(findings: Findings, origin: Origin, pictures: dict[str, str]) -> str:
@@ -52,22 +52,23 @@ def page(findings: Findings, origin: Origin, pictures: dict[str, str]) -> str:
 
 
 def answer(findings: Findings) -> str:
-    """The verdict in three sentences: the counts, the means, and what the fix came to."""
-    study, evidence = findings.study, findings.deciding
+    """The verdict in three sentences: the counts, the means, and what the change came to."""
+    study, evidence, rule = findings.study, findings.deciding, findings.study.rule
     counts = Counter(each.verdict for each in findings.judgements)
     confirmed, refuted, undecided = (counts[verdict] for verdict in ("CONFIRMED", "REFUTED", "UNDECIDED"))
     means = dict(zip([*study.settings, None], evidence.means.tolist(), strict=True))
     reached = [f"{means[None]:.4f} un-tuned"]
     for name, setting in compared(study):
-        which = f" ({name})" if study.rule.before is not None else ""
+        which = f" ({name})" if rule.before is not None else ""
         reached.append(f"{means[setting]:.4f} with {label(setting)}{which}")
     sentences = [
         f"{confirmed} of {len(findings.judgements)} claims confirmed, {refuted} refuted, {undecided} undecided.",
-        f"{TITLES[study.rule.metric]} on test, mean of {len(study.seeds)} seeds: {', '.join(reached)}.",
+        f"{TITLES[rule.metric]} on test, mean of {len(study.seeds)} seeds: {', '.join(reached)}.",
     ]
-    tuned = "After" if study.rule.before is not None else "Tuned"
-    headline = {"the fix": "After less before", f"{label(study.rule.after)}": f"{tuned} less un-tuned"}
-    for each in findings.of("test", study.rule.metric):
+    headline = {label(rule.after): "Tuned less un-tuned"}
+    if rule.before is not None:
+        headline = {change(rule): "After less before", label(rule.after): "After less un-tuned"}
+    for each in findings.of("test", rule.metric):
         if each.contrast.name in headline:
             share = f", {wording.percent(each.relative)}" if each.relative else ""
             told = each.effect.interval.low > 0 or each.effect.interval.high < 0
@@ -115,14 +116,7 @@ def _how_to_read(study: Study) -> str:
 
 
 def _effects(findings: Findings, pictures: dict[str, str]) -> list[str]:
-    parts = []
-    if any(each.contrast.name == "interaction" for each in findings.effects):
-        parts.append(
-            "*learning rate* and *epochs* are main effects: of changing one, averaged over both values of the other. "
-            "*interaction* is what both together do beyond the sum. The settings below are less the un-tuned baseline."
-        )
-    else:
-        parts.append("The settings are less the un-tuned baseline.")
+    parts = [" ".join(_what_effects_are(findings))]
     for metric, title in TITLES.items():
         if ("test", metric) in findings.absent:
             parts.append(f"**{title} on test**: absent: {findings.absent['test', metric]}.")
@@ -135,6 +129,18 @@ def _effects(findings: Findings, pictures: dict[str, str]) -> list[str]:
     parts += [*labels(findings), *_picture("surface.png", pictures), *_picture("learning_curves.png", pictures)]
     parts += [*_picture("scores.png", pictures), *_picture("roc.png", pictures)]
     return parts
+
+
+def _what_effects_are(findings: Findings) -> Iterator[str]:
+    rule, shown = findings.study.rule, {each.contrast.name for each in findings.effects}
+    if "interaction" in shown:
+        yield "*learning rate* and *epochs* are main effects: of changing one, averaged over both values of the other."
+        yield "*interaction* is what both together do beyond the sum."
+        yield "The settings below are less the un-tuned baseline."
+        return
+    if rule.before is not None and change(rule) in shown:
+        yield f"*{change(rule)}* is {label(rule.after)} less {label(rule.before)}."
+    yield "The settings are less the un-tuned baseline."
 
 
 def _effect_table(rows: Sequence[Measured]) -> str:
@@ -223,17 +229,11 @@ def _design(findings: Findings, origin: Origin) -> list[str]:
         ("settings", "; ".join(label(each) for each in study.settings)),
         ("seeds", ", ".join(map(str, study.seeds))),
         ("runs", f"{len(study.settings) * len(study.seeds)} trained, and one un-tuned baseline beside all of them"),
-        *((each.context, _side(study, each)) for each in origin.data),
+        *origin.data,
         *((f"{side}, resampled", _units(study, side)) for side in study.sides),
         *origin.lines,
     ]
     return [markdown(("", ""), rows), _files()]
-
-
-def _side(study: Study, data: DatasetRecord) -> str:
-    # MLflow's digest is cut short; the tag is whole.
-    fingerprint = study.members[0][0].run.tags.get(f"promax.data.{data.context}", data.digest)
-    return f"{data.profile['pairs']} pairs: {data.source}; fingerprint {fingerprint}"
 
 
 def _units(study: Study, side: Judged) -> str:

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from promax.config import Config, ConfigError, RuleConfig, SettingConfig, from_yaml
+from promax.config import Config, ConfigError, RuleConfig, SettingConfig, as_text, from_yaml
 from promax.data.pairs import positives
 from promax.scores import ScoreTable
 from promax.tracking import (
@@ -31,10 +31,12 @@ from promax.tracking import (
 
 Judged = Literal["test", "transfer"]
 
-# What the runs of one study may differ in: what is compared, and what says where a run was made.
+# What any runs of one study may differ in: what is always told apart, and what says where a run was made.
 _FREE = re.compile(
     r"(optim\.lr|optim\.epochs|seed|study|save|device|tracking\..*|data\.(train|dev|test|transfer|path))"
 )
+# The sides by which no setting may differ, since it is by these that settings are compared.
+_JUDGED_BY = ("test", "transfer", "adversarial", "dev")
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class Study:
         name: MLflow's experiment.
         rule: by which it is judged.
         config: of the first run; all runs have it in common but for setting and seed.
-        settings: the K cells, by learning rate and epochs.
+        settings: the K cells, by learning rate, epochs and what else the rule tells apart.
         seeds: the S seeds that every cell has.
         members: for each cell its S runs, in the order of the seeds.
         baseline: the un-tuned encoder's run.
@@ -107,18 +109,22 @@ def read(store: Store, name: str, rule: RuleConfig | None = None) -> Study:
     tuned = [run for run in began if run.status == "FINISHED"]
     if not tuned:
         raise ConfigError(f"study {name}: no finished run that was trained; nothing to judge")
-    _refuse_mixture(name, tuned)
     config = from_yaml(read_text(store, tuned[0].run_id, "config.yaml"))
-    cells = _cells(tuned)
-    seeds = _common_seeds(name, cells)
-    members = [[_member(store, runs[seed], config.optim.select_by) for seed in seeds] for runs in cells.values()]
-    baseline = _baseline(store, name, tuned)
     changed = _rule_notes(tuned, config, rule)
     judged_by = rule or config.rule
     if judged_by is None:
         raise ConfigError(
             f"study {name}: its runs were logged without a rule; name one with --rule, like --rule confirm_fix"
         )
+    varied = judged_by.varied
+    _refuse_mixture(name, tuned, varied)
+    cells = _cells(tuned, varied)
+    seeds = _common_seeds(name, cells)
+    members = [
+        [_member(store, runs[seed], setting, config.optim.select_by) for seed in seeds]
+        for setting, runs in cells.items()
+    ]
+    baseline = _baseline(store, name, tuned)
     sides: list[Judged] = ["test", "transfer"] if "promax.data.transfer" in tuned[0].tags else ["test"]
     return Study(
         name=name,
@@ -131,28 +137,48 @@ def read(store: Store, name: str, rule: RuleConfig | None = None) -> Study:
         sides={side: _scored(store, side, baseline, members, config) for side in sides},
         parent=find_sweep(store, name),
         foretold=not changed,
-        notes=[*changed, *_survivors(_cells(began), cells), *_incomplete(cells, seeds), *_code_notes(tuned)],
+        notes=[*changed, *_survivors(_cells(began, varied), cells), *_incomplete(cells, seeds), *_code_notes(tuned)],
     )
 
 
-def _refuse_mixture(name: str, runs: Sequence[RunInfo]) -> None:
-    """All runs must have in common whatever is not compared, their pairs included."""
-    first = runs[0]
-    for run in runs[1:]:
-        for key in sorted(first.params.keys() | run.params.keys()):
-            was, now = first.params.get(key), run.params.get(key)
-            if was != now and not _FREE.fullmatch(key) and not key.startswith("rule"):
-                raise ConfigError(
-                    f"study {name}: its runs differ in {key}: {was} in {first.short_id}, {now} in {run.short_id}\n"
-                    "a verdict needs runs that differ in optim.lr, optim.epochs and seed alone; file others elsewhere"
-                )
-        for key in sorted(key for key in first.tags.keys() | run.tags.keys() if key.startswith("promax.data.")):
-            if first.tags.get(key) != run.tags.get(key):
-                side = key.removeprefix("promax.data.")
-                raise ConfigError(
-                    f"study {name}: {first.short_id} and {run.short_id} have other {side} pairs; "
-                    "give one of them a study=NAME of its own"
-                )
+def _refuse_mixture(name: str, runs: Sequence[RunInfo], varied: Sequence[str]) -> None:
+    """All runs must have in common whatever is not compared, their pairs included; those of a setting, all of it."""
+    for key in varied:
+        if not any(key in run.params for run in runs):
+            raise ConfigError(f"rule.after.also: {key}: no run of study {name} was logged with such a parameter")
+    firsts: dict[SettingConfig, RunInfo] = {}
+    for run in runs:
+        _refuse_difference(name, runs[0], run, varied, compared=varied)
+        _refuse_difference(name, firsts.setdefault(_setting(run, varied), run), run, varied, compared=())
+
+
+def _refuse_difference(
+    name: str, first: RunInfo, run: RunInfo, varied: Sequence[str], *, compared: Sequence[str]
+) -> None:
+    """`run` may differ from `first` in where it was made, and in what the keys `compared` stand for."""
+    for key in sorted(first.params.keys() | run.params.keys()):
+        was, now = first.params.get(key), run.params.get(key)
+        if was != now and not (_FREE.fullmatch(key) or key.startswith("rule") or _stands_for(key, compared)):
+            told_apart = ", ".join(("optim.lr", "optim.epochs", *varied))
+            raise ConfigError(
+                f"study {name}: its runs differ in {key}: {was} in {first.short_id}, {now} in {run.short_id}\n"
+                f"a verdict needs runs that differ in {told_apart} and seed alone; name in the rule what else is "
+                "compared, or file them elsewhere"
+            )
+    of_data = any(key.startswith("data.") for key in compared)
+    for key in sorted(key for key in first.tags.keys() | run.tags.keys() if key.startswith("promax.data.")):
+        side = key.removeprefix("promax.data.")
+        if first.tags.get(key) != run.tags.get(key) and not (of_data and side not in _JUDGED_BY):
+            raise ConfigError(
+                f"study {name}: {first.short_id} and {run.short_id} have other {side} pairs; "
+                "give one of them a study=NAME of its own"
+            )
+
+
+def _stands_for(key: str, compared: Sequence[str]) -> bool:
+    """Whether `key` is compared: named itself, or by the name of its group."""
+    groups = tuple(each.removesuffix("name") for each in compared if each.endswith(".name"))
+    return key in compared or key.startswith(groups)
 
 
 def _baseline(store: Store, name: str, runs: Sequence[RunInfo]) -> RunInfo:
@@ -167,13 +193,17 @@ def _baseline(store: Store, name: str, runs: Sequence[RunInfo]) -> RunInfo:
     return first
 
 
-def _cells(runs: Sequence[RunInfo]) -> dict[SettingConfig, dict[int, RunInfo]]:
+def _cells(runs: Sequence[RunInfo], varied: Sequence[str]) -> dict[SettingConfig, dict[int, RunInfo]]:
     """Setting -> seed -> its run, the latest where one was made again."""
     cells: dict[SettingConfig, dict[int, RunInfo]] = {}
     for run in runs:
-        setting = SettingConfig(lr=float(run.params["optim.lr"]), epochs=int(run.params["optim.epochs"]))
-        cells.setdefault(setting, {})[int(run.params["seed"])] = run
-    return dict(sorted(cells.items(), key=lambda cell: (cell[0].lr, cell[0].epochs)))
+        cells.setdefault(_setting(run, varied), {})[int(run.params["seed"])] = run
+    return dict(sorted(cells.items(), key=lambda cell: (*cell[0].also.values(), cell[0].lr, cell[0].epochs)))
+
+
+def _setting(run: RunInfo, varied: Sequence[str]) -> SettingConfig:
+    also = {key: run.params.get(key, as_text(None)) for key in varied}
+    return SettingConfig(lr=float(run.params["optim.lr"]), epochs=int(run.params["optim.epochs"]), also=also)
 
 
 def _common_seeds(name: str, cells: Mapping[SettingConfig, Mapping[int, RunInfo]]) -> list[int]:
@@ -187,11 +217,11 @@ def _common_seeds(name: str, cells: Mapping[SettingConfig, Mapping[int, RunInfo]
     return common
 
 
-def _member(store: Store, run: RunInfo, select_by: str) -> Member:
+def _member(store: Store, run: RunInfo, setting: SettingConfig, select_by: str) -> Member:
     dev, loss = curves(store, run, [f"dev/{select_by}", "train/loss"]).values()
     return Member(
         run=run,
-        setting=SettingConfig(lr=float(run.params["optim.lr"]), epochs=int(run.params["optim.epochs"])),
+        setting=setting,
         seed=int(run.params["seed"]),
         # One step after the last epoch dev is logged once more, for the kept epoch.
         dev=[dev.get(epoch, math.nan) for epoch in loss],
@@ -293,7 +323,17 @@ def compared(study: Study) -> list[tuple[str, SettingConfig]]:
 def label(setting: SettingConfig) -> str:
     """How a setting is called in tables and figures.
 
-    >>> label(SettingConfig(lr=2e-5, epochs=6))
-    '2e-05, 6 epochs'
+    >>> label(SettingConfig(lr=2e-5, epochs=6, also={"optim.loss": "cosent"}))
+    '2e-05, 6 epochs, optim.loss=cosent'
     """
-    return f"{setting.lr:g}, {setting.epochs} epoch{'s' if setting.epochs > 1 else ''}"
+    epochs = f"{setting.epochs} epoch{'s' if setting.epochs > 1 else ''}"
+    return ", ".join([f"{setting.lr:g}", epochs, *besides(setting)])
+
+
+def besides(setting: SettingConfig) -> list[str]:
+    """What a setting is told apart by besides learning rate and epochs, in words.
+
+    >>> besides(SettingConfig(lr=2e-5, epochs=6, also={"optim.loss": "cosent"}))
+    ['optim.loss=cosent']
+    """
+    return [f"{key}={value}" for key, value in setting.also.items()]

@@ -19,25 +19,27 @@ Table = list[list[object]]
 
 def results(findings: Findings) -> str:
     """results.csv: one row a run, the un-tuned baseline first; floats with every digit."""
-    study = findings.study
+    study, varied = findings.study, findings.study.rule.varied
     judged = [(side, metric) for side, metric in findings.evidence]
     dev = f"dev_{study.config.optim.select_by}"
     header = [
-        *("learning_rate", "epochs", "seed", "run_id", "commit"),
+        *("learning_rate", "epochs", *varied, "seed", "run_id", "commit"),
         *(f"{side}_{metric}" for side, metric in judged),
         *("best_epoch", f"{dev}_best", f"{dev}_last", "train_loss_last", "train_seconds"),
     ]
     cells = len(study.settings)
-    rows: Table = [[*_named(study.baseline, None), *_scores(findings, judged, cells, 0), *[None] * 5]]
+    untuned = [None, 0, *[None] * len(varied), None, *_made(study.baseline)]
+    rows: Table = [[*untuned, *_scores(findings, judged, cells, 0), *[None] * 5]]
     for cell, runs in enumerate(study.members):
         for seed, member in enumerate(runs):
-            rows.append([*_named(member.run, member), *_scores(findings, judged, cell, seed), *_course(member)])
+            setting = [member.setting.lr, member.setting.epochs, *(member.setting.also[key] for key in varied)]
+            named = [*setting, member.seed, *_made(member.run)]
+            rows.append([*named, *_scores(findings, judged, cell, seed), *_course(member)])
     return _csv(header, rows)
 
 
-def _named(run: RunInfo, member: Member | None) -> list[object]:
-    made = [run.first_id, run.tags.get("promax.git_commit")]
-    return [None, 0, None, *made] if member is None else [member.setting.lr, member.setting.epochs, member.seed, *made]
+def _made(run: RunInfo) -> list[object]:
+    return [run.first_id, run.tags.get("promax.git_commit")]
 
 
 def _scores(findings: Findings, judged: Sequence[tuple[Judged, str]], cell: int, seed: int) -> list[object]:

@@ -7,6 +7,7 @@ import numpy as np
 from promax.compare import TITLES
 from promax.config import RuleConfig
 from promax.confirm.claims import Judgement
+from promax.confirm.claims import change as change_name
 from promax.confirm.effects import Effect
 from promax.confirm.study import Study, label
 from promax.metrics import Interval
@@ -129,7 +130,11 @@ def _changed(of: str, rule: RuleConfig) -> str:
         return f"the learning rate ({before.lr:g} to {after.lr:g})"
     if of == "epochs":
         return f"the number of epochs ({before.epochs} to {after.epochs})"
-    return f"the fix ({label(before)} to {label(after)})"
+    named = [key for key, value in before.also.items() if after.also[key] != value]
+    if (before.lr, before.epochs) != (after.lr, after.epochs) or not named:
+        return f"{change_name(rule)} ({label(before)} to {label(after)})"
+    was, now = (", ".join(setting.also[key] for key in named) for setting in (before, after))
+    return f"the change of {' and '.join(named)} ({was} to {now})"
 
 
 def _other(judgement: Judgement, study: Study) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from promax.config import as_text
 from promax.process import has_died, is_here, this_process
 from promax.scores import ScoreTable
 from promax.tracking.address import mask
@@ -238,8 +239,7 @@ def _now() -> int:
 
 
 def _as_text(what: str, value: object, longest: int) -> str:
-    """A value as config files write it: null, true, false, and floats with every digit."""
-    text = "null" if value is None else str(value).lower() if isinstance(value, bool) else mask(str(value))
+    text = mask(as_text(value))
     if len(text) > longest:
         raise ValueError(f"{what}: {len(text)} characters: must be at most {longest}; log a text instead")
     return text

@@ -74,6 +74,19 @@ class Made:
         ],
     )
 
+    def variants(self, key: str, *values: str) -> list[SettingConfig]:
+        """Settings that differ in one key, each at the rate and epochs after the fix."""
+        return [dataclasses.replace(AFTER, also={key: value}) for value in values]
+
+    def about(self, before: SettingConfig, after: SettingConfig) -> RuleConfig:
+        """A rule about a change, whatever the settings differ in."""
+        claims = [
+            ClaimConfig(name="any gain", of="fix"),
+            ClaimConfig(name="by 5 % or more", of="fix", at_least=0.05),
+            ClaimConfig(name="beats the baseline", of="baseline"),
+        ]
+        return RuleConfig(question="Did the change help?", before=before, after=after, claims=claims)
+
     def grid(self, before: float, rate: float, longer: float, after: float) -> dict[SettingConfig, float]:
         """ROC-AUC by setting, in the order of a study's cells: by learning rate, then epochs."""
         return {BEFORE: before, LONGER: longer, RATE: rate, AFTER: after}
@@ -225,6 +238,7 @@ class Planted:
         name = f"minilm lr={setting.lr:g} epochs={setting.epochs} seed={seed}"
         with start_run(self.store, cfg.study, name, flatten(cfg), marks, parent and parent.run_id) as run:
             own = [f"optim.lr={setting.lr}", f"optim.epochs={setting.epochs}", f"seed={seed}", "device=cpu"]
+            own += [f"{key}={value}" for key, value in setting.also.items()]
             words = ["data=pairs", "data.train=/home/someone/train.jsonl", "data.test=pairs/test.jsonl", *own]
             run.log_text("\n".join(words) + "\n", "overrides.txt")
             for epoch, value in enumerate(level(setting, seed), 1):
@@ -260,7 +274,12 @@ class Planted:
 
 def _with(cfg: Config, setting: SettingConfig, seed: int) -> Config:
     optim = dataclasses.replace(cfg.optim, lr=setting.lr, epochs=setting.epochs)
-    return dataclasses.replace(cfg, seed=seed, optim=optim)
+    cfg = dataclasses.replace(cfg, seed=seed, optim=optim)
+    for key, value in setting.also.items():
+        group, _, name = key.partition(".")
+        changed = dataclasses.replace(getattr(cfg, group), **{name: int(value) if value.isdigit() else value})
+        cfg = dataclasses.replace(cfg, **{group: changed})
+    return cfg
 
 
 @pytest.fixture(scope="session")

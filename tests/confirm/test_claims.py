@@ -60,11 +60,52 @@ def test_what_is_measured_claimed_or_not(made) -> None:
     }
 
 
-def test_without_the_whole_factorial_only_the_cells_are_measured(made) -> None:
-    assert [each.name for each in factorial(made.rule, [made.before, made.after])] == [
-        "2e-05, 6 epochs",
-        "5e-05, 12 epochs",
-    ]
+def test_without_the_whole_factorial_the_fix_and_the_cells_are_measured(made) -> None:
+    found = {each.name: each.weights.tolist() for each in factorial(made.rule, [made.before, made.after])}
+    assert found == {"the fix": [-1, 1, 0], "2e-05, 6 epochs": [1, 0, -1], "5e-05, 12 epochs": [0, 1, -1]}
+    assert [each.name for each in factorial(made.rule, [made.before])] == ["2e-05, 6 epochs"]
+
+
+def test_a_change_of_something_else_is_one_contrast(made) -> None:
+    """With or without another rate: no main effect is told apart from what else was changed."""
+    cosine, cosent = made.variants("optim.loss", "cosine", "cosent")
+    slower = dataclasses.replace(cosine, lr=2e-5)
+    found = {each.name: each for each in factorial(made.about(cosine, cosent), [cosent, slower, cosine])}
+    assert {name: each.weights.tolist() for name, each in found.items()} == {
+        "the change": [1, 0, -1, 0],
+        "5e-05, 12 epochs, optim.loss=cosent": [1, 0, 0, -1],
+        "2e-05, 12 epochs, optim.loss=cosine": [0, 1, 0, -1],
+        "5e-05, 12 epochs, optim.loss=cosine": [0, 0, 1, -1],
+    }
+    assert found["the change"].reference.tolist() == [0, 0, 1, 0]
+    fix = contrasts(ClaimConfig(name="any gain", of="fix"), made.about(slower, cosent), [cosent, slower, cosine])
+    assert [each.weights.tolist() for each in fix] == [[1, -1, 0, 0]]
+
+
+def test_a_change_of_something_else_is_judged_by_what_counting_gives(made) -> None:
+    """Its effect is the difference of the two settings' means, a share of the first's."""
+    cosine, cosent = made.variants("optim.loss", "cosine", "cosent")
+    study = made.study({cosent: 0.84, cosine: 0.80}, spread=0.002, rule=made.about(cosine, cosent))
+    found = judged(study)
+    seeds = [0.002 * (at - 2) for at in range(5)]
+    rho = {auc: np.mean([made.spearman(auc + seed) for seed in seeds]) for auc in (0.80, 0.84)}
+    gain = found["any gain"]
+    assert gain.measured.estimate == pytest.approx(rho[0.84] - rho[0.80], abs=1e-12)
+    assert gain.relative is not None
+    assert gain.relative[0] == pytest.approx(rho[0.84] / rho[0.80] - 1, abs=1e-12)
+    assert (gain.verdict, found["beats the baseline"].verdict) == ("CONFIRMED", "CONFIRMED")
+
+
+def test_crossed_settings_keep_what_else_the_rule_names(made) -> None:
+    """Learning rate and epochs of one loss are compared beside those of another."""
+    also = {"optim.loss": "cosent"}
+    before, after = (dataclasses.replace(each, also=also) for each in (made.before, made.after))
+    rate, longer = (dataclasses.replace(each, also=also) for each in (made.rate, made.longer))
+    other = dataclasses.replace(made.after, also={"optim.loss": "cosine"})
+    rule = dataclasses.replace(made.rule, before=before, after=after)
+    found = {each.name: each.weights.tolist() for each in factorial(rule, [before, longer, rate, after, other])}
+    assert found["learning rate"] == [-0.5, -0.5, 0.5, 0.5, 0, 0]
+    assert found["the fix"] == [-1, 0, 0, 1, 0, 0]
 
 
 def test_the_claims_table_is_what_counting_gives(made) -> None:

@@ -225,3 +225,13 @@ def test_train_easier_than_test_is_what_the_audit_found(severity, standing) -> N
 def test_without_an_audit_there_is_no_evidence() -> None:
     assert easier_train(None).figures == ["the runs logged no audit"]
     assert easier_train(Report([], {}, "encoder")).standing == "no evidence in the record"
+
+
+def test_only_rates_of_settings_that_are_else_as_after_the_change_are_neighbours(made) -> None:
+    """Another loss at a lower rate says nothing of where the best rate of this one lies."""
+    cosine, cosent = made.variants("optim.loss", "cosine", "cosent")
+    other = dataclasses.replace(cosine, lr=2e-5)
+    study = made.study({cosent: 0.7, other: 0.7, cosine: 0.7}, rule=made.about(cosine, cosent), curve=by_rate)
+    assert rate_on_boundary(study).figures == ["one learning rate was tried, 5e-05"]
+    both = made.study({cosent: 0.7, other: 0.7, cosine: 0.7}, rule=made.about(cosent, cosine), curve=by_rate)
+    assert rate_on_boundary(both).standing == "supported"

@@ -63,6 +63,20 @@ def test_a_verdict_is_printed_written_recorded_and_comes_out_the_same_again(plan
     assert get_run(planted.store, parent.run_id).tags["mlflow.note.content"] == note
 
 
+def test_a_change_of_something_else_is_told_with_all_that_it_takes_to_make_it_again(planted, made, project, outcome):
+    few, many = made.variants("data.train_limit", "1000", "3000")
+    planted.study({few: 0.80, many: 0.86}, spread=0.002, rule=made.about(few, many))
+    code, _, err = outcome("confirm", "fix")
+    assert (code, err) == (0, "")
+    folder = project / "experiments" / "fix"
+    page = (folder / "README.md").read_text()
+    command = "promax train -m data=pairs data.train=train.jsonl data.test=pairs/test.jsonl data.train_limit="
+    made_by = [f"{command}{limit} optim.lr=5e-05 optim.epochs=12 seed=0,1,2,3,4\n" for limit in (1000, 3000)]
+    assert f"```\n{''.join(made_by)}promax confirm fix\n```" in page
+    assert "any gain: the change of data.train_limit (1000 to 3000) gains: +" in page
+    assert len(list(csv.DictReader((folder / "results.csv").open()))) == 11
+
+
 def test_a_verdict_on_survivors_says_so_wherever_it_is_read(planted, made, project, outcome) -> None:
     about = dataclasses.replace(made.rule, before=None, claims=[ClaimConfig(name="beats", of="baseline")])
     planted.study({made.after: 0.86}, spread=0.002, rule=about)
@@ -107,7 +121,7 @@ def test_a_wrong_request_is_refused_in_a_line_or_two(planted, made, project, out
     assert (code, out) == (2, "")
     assert err.startswith("promax: study fix: not in the record; studies: none yet (store sqlite:///")
     code, _, err = outcome("confirm", "fix", "--rule", "mine")
-    assert (code, err) == (2, "promax: rule=mine: no such config. Available: confirm_fix, recommended\n")
+    assert (code, err) == (2, "promax: rule=mine: no such config. Available: confirm_fix, loss, recommended\n")
     planted.study({made.before: 0.8}, seeds=[0, 1])
     code, _, err = outcome("confirm", "fix")
     assert (code, err) == (

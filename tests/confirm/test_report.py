@@ -18,11 +18,10 @@ from promax.confirm.origin import Origin, commands
 from promax.confirm.pictures import claims, learning_curves, pictures
 from promax.confirm.report import page
 from promax.figures import png
-from promax.tracking import DatasetRecord
 
 ORIGIN = Origin(
     ["promax train -m data=pairs optim.lr=2e-05,5e-05 optim.epochs=6,12 seed=0,1,2,3,4"],
-    [DatasetRecord("pairs test", "cd" * 18, "test", "local", "test.jsonl sha256:56cd", {"pairs": 400})],
+    [("test", f"400 pairs: test.jsonl sha256:56cd; fingerprint {'cd' * 32}")],
     [("machine", "A Processor, 2 threads")],
 )
 
@@ -252,3 +251,32 @@ def test_pictures_are_drawn_for_other_grids(made) -> None:
     }
     for study in (single, made.study(more, rule=only)):
         assert len(pictures(find(study, None))) == 5
+
+
+def test_a_change_of_something_else_in_words_tables_and_pictures(made) -> None:
+    cosine, cosent = made.variants("optim.loss", "cosine", "cosent")
+    study = made.study({cosent: 0.84, cosine: 0.80}, spread=0.002, rule=made.about(cosine, cosent))
+    found = find(study, None)
+    drawn = pictures(found)
+    text = page(found, ORIGIN, {file: shown for file, (_, shown) in drawn.items()})
+    assert "**CONFIRMED** any gain: the change of optim.loss (cosine to cosent) gains: +" in text
+    change = "5e-05, 12 epochs, optim.loss=cosent less 5e-05, 12 epochs, optim.loss=cosine"
+    assert f"*the change* is {change}. The settings are less the un-tuned baseline." in text
+    assert "with 5e-05, 12 epochs, optim.loss=cosent (after). After less before: +" in text
+    assert "| the change | +" in text and "the fix" not in text
+    told = rows(tables.results(found))
+    assert [each["optim.loss"] for each in told] == ["", *["cosent"] * 5, *["cosine"] * 5]
+    assert {each["learning_rate"] for each in told[1:]} == {"5e-05"}
+    (curves, _), (surface, _) = drawn["learning_curves.png"], drawn["surface.png"]
+    shown = [axes.get_title() for axes in curves.axes]
+    assert shown == ["learning rate 5e-05\noptim.loss=cosent", "learning rate 5e-05\noptim.loss=cosine"]
+    ticks = [each.get_text() for each in surface.axes[0].get_yticklabels()]
+    assert ticks == ["5e-05\noptim.loss=cosent", "5e-05\noptim.loss=cosine"]
+
+
+def test_a_change_of_rate_and_of_something_else_is_named_whole(made) -> None:
+    cosine, cosent = made.variants("optim.loss", "cosine", "cosent")
+    slower = dataclasses.replace(cosine, lr=2e-5)
+    study = made.study({cosent: 0.84, slower: 0.80}, spread=0.002, rule=made.about(slower, cosent))
+    whole = "the change (2e-05, 12 epochs, optim.loss=cosine to 5e-05, 12 epochs, optim.loss=cosent) gains: +"
+    assert f"**CONFIRMED** any gain: {whole}" in page(find(study, None), ORIGIN, {})

@@ -134,8 +134,70 @@ def test_runs_that_differ_in_more_are_refused(planted, made) -> None:
         read(planted.store, "fix")
     assert str(refusal.value) == (
         f"study fix: its runs differ in optim.loss: cosine in {runs[0][:8]}, cosent in {mixed[:8]}\n"
-        "a verdict needs runs that differ in optim.lr, optim.epochs and seed alone; file others elsewhere"
+        "a verdict needs runs that differ in optim.lr, optim.epochs and seed alone; name in the rule what else is "
+        "compared, or file them elsewhere"
     )
+
+
+def test_settings_that_differ_in_what_the_rule_names_are_read_apart(planted, made) -> None:
+    cosine, cosent = made.variants("optim.loss", "cosine", "cosent")
+    rule = made.about(cosine, cosent)
+    runs = planted.study({cosent: 0.83, cosine: 0.80}, seeds=[1, 0], rule=rule)
+    study = read(planted.store, "fix")
+    # By what they also differ in, then by rate and epochs; "cosent" is before "cosine".
+    assert (study.settings, study.seeds) == ([cosent, cosine], [0, 1])
+    assert [[member.run.run_id for member in cell] for cell in study.members] == [
+        [runs[1], runs[0]],
+        [runs[3], runs[2]],
+    ]
+    assert [member.setting.also for cell in study.members for member in cell] == [cosent.also] * 2 + [cosine.also] * 2
+    assert study.notes == []
+    # By a rule that doesn't name the loss they are no one setting.
+    with pytest.raises(ConfigError, match=r"its runs differ in optim\.loss: cosent in"):
+        read(planted.store, "fix", made.rule)
+
+
+def test_runs_of_one_setting_are_alike_in_what_others_may_differ_in(planted, made) -> None:
+    """`model.name` stands for the whole group, but not within the setting that it names."""
+    small, large = made.variants("model.name", "small", "large")
+    rule = made.about(small, large)
+    planted.study({small: 0.80}, seeds=[0, 1], rule=rule)
+    cfg = Config(study="fix", rule=rule)
+    (baseline,) = (run.run_id for run in runs_of(planted.store, "fix") if BASELINE_KEY in run.tags)
+    longer = dataclasses.replace(cfg, model=dataclasses.replace(cfg.model, max_seq_length=64))
+    first, _ = (planted.run(longer, large, seed, 0.83, baseline) for seed in (0, 1))
+    assert read(planted.store, "fix").settings == [large, small]
+    other = planted.run(cfg, large, 2, 0.83, baseline)
+    with pytest.raises(ConfigError) as refusal:
+        read(planted.store, "fix")
+    assert str(refusal.value) == (
+        f"study fix: its runs differ in model.max_seq_length: 64 in {first[:8]}, null in {other[:8]}\n"
+        "a verdict needs runs that differ in optim.lr, optim.epochs, model.name and seed alone; name in the rule what "
+        "else is compared, or file them elsewhere"
+    )
+
+
+def test_other_training_pairs_can_be_compared_and_other_test_pairs_cannot(planted, made) -> None:
+    few, many = made.variants("data.train_limit", "1000", "3000")
+    rule = made.about(few, many)
+    planted.study({few: 0.80}, seeds=[0, 1], rule=rule)
+    cfg = Config(study="fix", rule=rule)
+    (baseline,) = (run.run_id for run in runs_of(planted.store, "fix") if BASELINE_KEY in run.tags)
+    for seed in (0, 1):
+        planted.run(cfg, many, seed, 0.83, baseline, tags={"promax.data.train": "34" * 32})
+    assert read(planted.store, "fix").settings == [few, many]
+    for side in ("test", "dev"):
+        planted.run(cfg, many, 2, 0.83, baseline, tags={f"promax.data.{side}": "00" * 32})
+        with pytest.raises(ConfigError, match=f"have other {side} pairs; give one of them a study=NAME of its own"):
+            read(planted.store, "fix")
+        planted.store.client.delete_run(runs_of(planted.store, "fix")[0].run_id)
+
+
+def test_a_key_that_no_run_was_logged_with_is_refused(planted, made) -> None:
+    planted.study({made.after: 0.83}, seeds=[0, 1])
+    with pytest.raises(ConfigError) as refusal:
+        read(planted.store, "fix", made.about(*made.variants("optim.los", "cosine", "cosent")))
+    assert str(refusal.value) == "rule.after.also: optim.los: no run of study fix was logged with such a parameter"
 
 
 def test_runs_on_other_pairs_are_refused(planted, made) -> None:
