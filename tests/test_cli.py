@@ -33,13 +33,19 @@ from promax.paths import conf_dir
             ["model=minilm", "model.lora.r=8"],
             "promax: model.lora.r: model.lora is null here; choose a config that has it",
         ),
+        (
+            ["rule=loss", "rule.after.also.optim.loss=mnrl"],
+            "promax: rule.after.also.optim.loss: must be written in a rule's file, like conf/rule/loss.yaml, or whole: "
+            "'rule.after.also={...}'\n",
+        ),
+        (["rule.after.lr=1e-3"], "promax: rule.after.lr: rule.after is null here; choose a config that has it"),
         (["optim.lr=fast"], "promax: optim.lr=fast: must be a number\n"),
         (["optim.lr=0"], "promax: optim.lr=0: must be above 0.0\n"),
         (["data=sheets"], "promax: data=sheets: no such config. Available: columnar, hub, pairs, tickets\n"),
         (
             ["experiment=x"],
             "promax: experiment=x: no such config. Available: after_fix, baseline, before_fix, confirm_fix, demo, "
-            "lr_epochs, recipe, recommended\n",
+            "loss, lr_epochs, recipe, recommended\n",
         ),
         (["optim.lr=[1"], "promax: optim.lr=[1: not an override; write KEY=VALUE, like"),
         (["optim=null"], "promax: optim=null: can't be composed: "),

@@ -12,7 +12,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
-from promax.config import Config, ConfigError, build, flatten, from_yaml, is_known, to_yaml
+from promax.config import Config, ConfigError, as_text, build, flatten, from_yaml, is_known, to_yaml
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 
@@ -187,7 +187,7 @@ REFUSED = {
                 "rule.after.lr=0.0001: the same as before; the claim 'a' needs two values"
             ),
             "before: {lr: 1e-4, epochs: 3}, claims: [{name: a, of: fix}]": (
-                "rule.after: the same as rule.before; a change needs two settings"
+                "rule.after: the same as before; the claim 'a' needs two settings"
             ),
             "before: {lr: 1e-4, epochs: 3, also: {optim.loss: mnrl}}, claims: [{name: a, of: fix}]": (
                 "rule.after.also: must name optim.loss as the other setting does"
@@ -206,22 +206,38 @@ REFUSED = {
             ): (
                 "rule.after.also.optim.loss=cosent: must be as before, mnrl, for the claim 'a', which is about lr alone"
             ),
-            ("{optim.los: cosent}", "claims: [{name: a, of: level}]"): (
-                "rule.after.also: optim.los: unknown key, did you mean optim.loss? Allowed in optim: lr, epochs, "
-                "batch_size, loss, schedule, warmup_ratio, weight_decay, max_grad_norm, curriculum, phase_split, "
-                "select_by, keep, patience"
-            ),
             **{
-                (f"{{{key}: x}}", "claims: [{name: a, of: level}]"): (
-                    f"rule.after.also: {key}: must be a key that settings can differ in, like optim.loss, "
-                    "model.lora.r, model.name or data.train;\n"
-                    "lr and epochs stand beside `also`, and all settings are judged on the same pairs"
-                )
-                for key in ("optim.lr", "optim.epochs", "seed", "data.test", "data.dev", "model.lora", "optim")
+                (also, "claims: [{name: a, of: level}]"): refusal
+                for also, refusal in {
+                    "{optim.los: cosent}": (
+                        "rule.after.also: optim.los: unknown key, did you mean optim.loss? Allowed in optim: lr, "
+                        "epochs, batch_size, loss, schedule, warmup_ratio, weight_decay, max_grad_norm, curriculum, "
+                        "phase_split, select_by, keep, patience"
+                    ),
+                    "{optim.loss: cosnet}": (
+                        "rule: also: optim.loss=cosnet: must be 'cosine', 'cosent', 'angle', 'contrastive', "
+                        "'online_contrastive' or 'mnrl'"
+                    ),
+                    "{model.lora.r: yes}": "rule: also: model.lora.r=true: must be a whole number",
+                    "{model.lora.r: null}": "rule: also: model.lora.r=null: must be a whole number",
+                    "{optim: {loss: cosent}}": (
+                        "rule: also: {'loss': 'cosent'}: each key must be written whole, like {optim.loss: cosent}"
+                    ),
+                    "cosent": "rule.after.also=cosent: must be keys with their values, like {optim.loss: cosent}",
+                    **{
+                        f"{{{key}: x}}": (
+                            f"rule.after.also: {key}: must be how a run trains or on what: engine, precision, "
+                            "model.name, model.dropout, a key of model.lora,\n"
+                            "of optim (but lr, epochs, select_by and keep), data.name, data.train_limit, data.phases "
+                            "or data.seed"
+                        )
+                        for key in (
+                            *("optim", "optim.lr", "optim.epochs", "optim.keep", "optim.select_by", "seed", "study"),
+                            *("data.test", "data.dev", "data.train", "data.positive_from", "model.path", "model.lora"),
+                        )
+                    },
+                }.items()
             },
-            ("{optim.loss: [a, b]}", "claims: [{name: a, of: level}]"): (
-                "rule.after.also.optim.loss=['a', 'b']: must be a text"
-            ),
         }.items()
     },
     "{seed: a, study: 1, device: 2, engine: 3}": (
@@ -238,19 +254,40 @@ def test_refused_in_these_words(written: str) -> None:
 
 
 def test_what_settings_differ_in_is_kept_as_the_record_has_it() -> None:
-    """A parameter in MLflow is a text, null and true as in YAML."""
-    also = "{optim.loss: cosent, model.lora.r: 8, data.train_limit: 1000, optim.patience: null, data.binary: true}"
-    rule = f"{{question: q, after: {{lr: 1e-4, epochs: 3, also: {also}}}, claims: [{{name: a, of: level}}]}}"
-    made = build(OmegaConf.create(f"rule: {rule}"), Config).rule
-    assert made is not None
-    assert made.after.also == {
+    """As texts, and as those that `flatten` and the record make of a run's own values."""
+    written = {
         "optim.loss": "cosent",
         "model.lora.r": "8",
+        "model.lora.target_modules": "[query, value]",
         "data.train_limit": "1000",
+        "data.name": "'2024'",
+        "optim.weight_decay": "0",
+        "optim.warmup_ratio": "'1e-2'",
+        "optim.phase_split": "[1, 2, 3]",
         "optim.patience": "null",
-        "data.binary": "true",
     }
-    assert made.varied == tuple(made.after.also)
+    also = ", ".join(f"{key}: {value}" for key, value in written.items())
+    rule = f"{{question: q, after: {{lr: 1e-4, epochs: 3, also: {{{also}}}}}, claims: [{{name: a, of: level}}]}}"
+    made = build(OmegaConf.create(f"rule: {rule}"), Config).rule
+    assert made is not None
+    overrides = [f"{key}={value.strip(chr(39)) if key != 'data.name' else value}" for key, value in written.items()]
+    run = flatten(composed("model=minilm_lora", *overrides))
+    assert made.after.also == {key: as_text(run[key]) for key in written}
+    assert made.after.also["optim.weight_decay"] == "0.0"
+    assert made.after.also["model.lora.target_modules"] == "['query', 'value']"
+    assert made.varied == tuple(sorted(written))
+
+
+def test_the_two_losses_are_those_that_their_rule_is_about() -> None:
+    cfg = composed("experiment=loss")
+    written = yaml.safe_load((CONF / "experiment" / "loss.yaml").read_text(encoding="utf-8"))
+    params = written["hydra"]["sweeper"]["params"]
+    assert cfg.rule is not None and cfg.rule.before is not None
+    for setting in (cfg.rule.before, cfg.rule.after):
+        assert (setting.lr, setting.epochs) == (cfg.optim.lr, cfg.optim.epochs)
+    losses = {setting.also["optim.loss"] for setting in (cfg.rule.before, cfg.rule.after)}
+    assert params["optim.loss"] == "choice(cosine, cosent)" and losses == {"cosine", "cosent"}
+    assert params["seed"] == f"range(0, {cfg.rule.seeds})"
 
 
 def test_a_config_survives_its_yaml() -> None:

@@ -184,7 +184,10 @@ def _explain_key(key: str, schema: type[Any], words: Sequence[str]) -> str:
         key = next((word for word in typed if word.startswith("hydra.")), key)
         return f"{key}: no such setting of Hydra's; `promax train --cfg hydra` and the same overrides list them"
     key = next((word for word in typed if word == key or word.startswith(f"{key}.")), key)
+    setting, also, _ = key.partition(".also.")
+    if also and setting in ("rule.before", "rule.after"):
+        return f"{key}: must be written in a rule's file, like conf/rule/loss.yaml, or whole: '{setting}.also={{...}}'"
     if is_known(key, schema):
-        group = key.rpartition(".")[0]
-        return f"{key}: {group} is null here; choose a config that has it, like model=minilm_lora"
+        group, example = key.rpartition(".")[0], "rule=loss" if key.startswith("rule.") else "model=minilm_lora"
+        return f"{key}: {group} is null here; choose a config that has it, like {example}"
     return unknown_key(key, schema)

@@ -155,7 +155,9 @@ HTML file under the study's own run. Text below the marker at the end of README.
 
   promax confirm my_fix                           after promax train experiment=confirm_fix study=my_fix ...
   promax confirm my_fix --out verdict
+  promax confirm my_loss                          after promax train experiment=loss study=my_loss ...
   promax confirm mine --rule confirm_fix          by a rule chosen afterwards, and the report says so
 
-A rule: conf/rule/confirm_fix.yaml. Exit code 0 whatever the verdict is.
+A rule: conf/rule/confirm_fix.yaml, and where settings differ in more than learning rate and epochs,
+conf/rule/loss.yaml. Exit code 0 whatever the verdict is.
 """

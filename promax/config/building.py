@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, NoReturn, TypeVar, get_args
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from omegaconf.resolvers import oc
 from pydantic import TypeAdapter, ValidationError
+from yaml import YAMLError
 
 from promax.config.keys import hint_at, unknown_key
 from promax.config.kinds import ConfigError, as_text
+from promax.config.rule import RuleConfig, SettingConfig
 from promax.config.schema import Config
 
 T = TypeVar("T")
@@ -40,11 +42,49 @@ def build(composed: DictConfig, schema: type[T]) -> T:
         raise ConfigError(f"{error.full_key}: {reason}") from None
     try:
         # Through JSON, since only there does strict mode take a mapping for a dataclass.
-        return TypeAdapter(schema).validate_json(json.dumps(plain))
+        built = TypeAdapter(schema).validate_json(json.dumps(plain))
     except ValidationError as error:
         findings = [_describe(dict(each), schema) for each in error.errors(include_url=False)]
         more = f" (and {len(findings) - 2} more)" if len(findings) > 2 else ""
         raise ConfigError("\n".join(findings[:2]) + more) from None
+    if isinstance(built, Config) and built.rule is not None and built.rule.varied:
+        return replace(built, rule=_as_logged(built.rule))
+    return built
+
+
+def _as_logged(rule: RuleConfig) -> RuleConfig:
+    """The rule with each value of `also` written as a run with it has it in the record: 0 as 0.0 where that is a float.
+
+    Raises:
+        ConfigError: a value that no run can have.
+    """
+
+    def logged(setting: SettingConfig) -> SettingConfig:
+        return replace(setting, also={key: _logged(key, text) for key, text in setting.also.items()})
+
+    return replace(rule, after=logged(rule.after), before=logged(rule.before) if rule.before is not None else None)
+
+
+def _logged(key: str, text: str) -> str:
+    refusal = None
+    # A text that reads as a number may still be meant as one, or as a name.
+    for value in (_read(text), text):
+        probe: Any = value
+        for part in reversed(key.split(".")):
+            probe = {part: probe}
+        try:
+            return as_text(flatten(build(OmegaConf.create(probe), Config))[key])
+        except ConfigError as error:
+            refusal = refusal or error
+    raise ConfigError(f"rule: also: {refusal}")
+
+
+def _read(text: str) -> Any:
+    """The value that a text stands for in a config file."""
+    try:
+        return OmegaConf.to_container(OmegaConf.create(f"value: {text}"))["value"]  # type: ignore[index,call-overload]
+    except (YAMLError, OmegaConfBaseException):
+        return text
 
 
 @contextmanager
@@ -102,6 +142,7 @@ _RULES = {
     "string_type": "must be a text",
     "list_type": "must be a list, like [1,5,10]",
     "dataclass_type": "must be a group of keys",
+    "dict_type": "must be keys with their values, like {{optim.loss: cosent}}",
     "greater_than": "must be above {gt}",
     "greater_than_equal": "must be at least {ge}",
     "less_than": "must be below {lt}",

@@ -26,4 +26,6 @@ def as_text(value: Any) -> str:
     >>> as_text(None), as_text(True), as_text(5e-05), as_text("cosine")
     ('null', 'true', '5e-05', 'cosine')
     """
-    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -21,8 +21,10 @@ def claim_key(name: str) -> str:
     return re.sub(r"[^\w.-]+", "_", name).strip("_")
 
 
-def _scalar(value: Any) -> Any:
-    return value if isinstance(value, list | dict) else as_text(value)
+def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        raise ConfigError(f"rule: also: {value}: each key must be written whole, like {{optim.loss: cosent}}")
+    return as_text(value)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -31,13 +33,14 @@ class SettingConfig:
 
     `lr` and `epochs` are those of `optim`. `also` names by their whole keys what else the settings differ in, with this
     one's value: `{optim.loss: cosent}`, `{model.lora.r: 8}`. `model.name` and `data.name` stand for all that a config
-    of that group says. Values are kept as texts, as the record has them.
+    of that group says: with an adapter and without, one set of training pairs and another. Values are texts, as the
+    record has them.
     """
 
     lr: Annotated[float, Field(gt=0, le=1)]
     epochs: Count
     # Not in the hash, since a dict has none; settings that differ in it alone are still different.
-    also: dict[Name, Annotated[str, BeforeValidator(_scalar)]] = field(default_factory=dict, hash=False)
+    also: dict[Name, Annotated[str, BeforeValidator(_text)]] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -92,15 +95,16 @@ class RuleConfig:
         if len(set(keys)) < len(keys):
             twice = " and ".join(repr(name) for name in dict.fromkeys(names) if keys.count(claim_key(name)) > 1)
             raise ConfigError(f"rule.claims: two claims are called {twice}; each needs a name, and a tag, of its own")
-        if self.before is not None:
-            _refuse_alike(self.before, self.after)
+        if self.before is not None and (odd := sorted(self.before.also.keys() ^ self.after.also.keys())):
+            side = "before" if odd[0] in self.after.also else "after"
+            raise ConfigError(f"rule.{side}.also: must name {odd[0]} as the other setting does")
         for claim in self.claims:
             self._refuse_without_meaning(claim)
 
     @property
     def varied(self) -> tuple[str, ...]:
         """What the settings differ in besides learning rate and epochs: keys of a run's config."""
-        return tuple(self.after.also)
+        return tuple(sorted(self.after.also))
 
     def _refuse_without_meaning(self, claim: ClaimConfig) -> None:
         if claim.of not in ("lr", "epochs", "fix"):
@@ -108,6 +112,8 @@ class RuleConfig:
         if self.before is None:
             raise ConfigError(f"rule.before=null: the claim {claim.name!r} is about {claim.of} and needs it")
         if claim.of == "fix":
+            if self.before == self.after:
+                raise ConfigError(f"rule.after: the same as before; the claim {claim.name!r} needs two settings")
             return
         value = getattr(self.after, claim.of)
         if getattr(self.before, claim.of) == value:
@@ -120,12 +126,3 @@ class RuleConfig:
                     f"rule.after.also.{key}={value}: must be as before, {self.before.also[key]}, for the claim "
                     f"{claim.name!r}, which is about {claim.of} alone"
                 )
-
-
-def _refuse_alike(before: SettingConfig, after: SettingConfig) -> None:
-    """Two settings that are one, or that can't be told apart by the same keys."""
-    if before == after:
-        raise ConfigError("rule.after: the same as rule.before; a change needs two settings")
-    if odd := sorted(before.also.keys() ^ after.also.keys()):
-        side = "before" if odd[0] in after.also else "after"
-        raise ConfigError(f"rule.{side}.also: must name {odd[0]} as the other setting does")

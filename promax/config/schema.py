@@ -13,9 +13,11 @@ from promax.config.keys import is_known, is_value, unknown_key
 from promax.config.kinds import STRICT, Bound, ConfigError, Count, Name, Rate, Share
 from promax.config.rule import RuleConfig
 
-# What the settings of a study may differ in besides learning rate and epochs: how a run trains, and on what.
+# What the settings of a study may differ in besides learning rate and epochs: how a run trains and on what. Not what
+# the un-tuned encoder's figures depend on, which all settings have in common, nor what tells the best epoch.
 _COMPARABLE = re.compile(
-    r"engine|precision|model\..+|optim\.(?!lr$|epochs$).+|data\.(?!(dev|test|adversarial|transfer|dev_from)$).+"
+    r"engine|precision|model\.(name|dropout|lora\..+)|optim\.(?!(lr|epochs|select_by|keep)$).+"
+    r"|data\.(name|train_limit|phases|seed)"
 )
 
 
@@ -272,7 +274,7 @@ def _check_compared(key: str) -> None:
         raise ConfigError(f"rule.after.also: {unknown_key(key, Config)}")
     if not is_value(key, Config) or not _COMPARABLE.fullmatch(key):
         raise ConfigError(
-            f"rule.after.also: {key}: must be a key that settings can differ in, like optim.loss, model.lora.r, "
-            "model.name or data.train;\n"
-            "lr and epochs stand beside `also`, and all settings are judged on the same pairs"
+            f"rule.after.also: {key}: must be how a run trains or on what: engine, precision, model.name, "
+            "model.dropout, a key of model.lora,\n"
+            "of optim (but lr, epochs, select_by and keep), data.name, data.train_limit, data.phases or data.seed"
         )

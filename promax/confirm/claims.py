@@ -115,7 +115,8 @@ def factorial(rule: RuleConfig, settings: Sequence[SettingConfig]) -> list[Contr
         return cells
     before, after = (_unit(settings.index(each), settings) for each in (rule.before, rule.after))
     whole = Contrast(change(rule), after - before, before)
-    if rule.before.also != rule.after.also or not set(_crossed(rule)) <= set(settings):
+    four = {rule.before, *_crossed(rule), rule.after}
+    if rule.before.also != rule.after.also or len(four) < 4 or not four <= set(settings):
         return [whole, *cells]
     rate, epochs = (_unit(settings.index(each), settings) for each in _crossed(rule))
     effects = [("learning rate", "lr"), ("epochs", "epochs")]

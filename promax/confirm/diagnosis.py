@@ -19,7 +19,7 @@ from promax.audit.similarity import EASIER_WARNING
 from promax.confirm import wording
 from promax.confirm.claims import Judgement
 from promax.confirm.effects import Evidence, effect
-from promax.confirm.study import Judged, Member, Study, label
+from promax.confirm.study import Judged, Member, Study, label, variant
 from promax.metrics import Interval
 
 Standing = Literal["supported", "not supported", "no evidence in the record"]
@@ -42,7 +42,7 @@ def diagnose(
     study: Study,
     evidence: Mapping[tuple[Judged, str], Evidence],
     judgements: Sequence[Judgement],
-    audit: Report | None,
+    audits: Mapping[str, Report | None],
 ) -> list[Cause]:
     """Every known cause, looked for in the settings below the baseline, on test or in another domain.
 
@@ -55,7 +55,7 @@ def diagnose(
         return []
     asked = below or [at for at, setting in enumerate(study.settings) if setting == study.rule.after]
     return [
-        easier_train(audit),
+        easier_train({name: audits.get(name) for name in dict.fromkeys(variant(study.settings[at]) for at in asked)}),
         overfitting(study, asked),
         under_training(study, asked),
         drift(study, evidence, asked),
@@ -63,16 +63,21 @@ def diagnose(
     ]
 
 
-def easier_train(audit: Report | None) -> Cause:
-    """Pairs that the un-tuned encoder already tells apart teach little of what test asks."""
+def easier_train(audits: Mapping[str, Report | None]) -> Cause:
+    """Pairs that the un-tuned encoder tells apart teach little of what test asks. `audits` are those by variant."""
     name, source = "train easier than test", "the audit of the runs' pairs, audit/report.json"
     bound = f"99 % interval of train less test from {EASIER_WARNING:g} up"
-    found = [each for each in audit.findings if each.check == name] if audit is not None else []
-    if not found or found[0].severity == "unchecked":
-        why = found[0].text if found else "the runs logged no audit"
-        return Cause(name, "no evidence in the record", [why], bound, source)
-    supported = found[0].severity in ("error", "warning")
-    return Cause(name, "supported" if supported else "not supported", [found[0].text], bound, source)
+    figures, severities = [], set()
+    for of, audit in audits.items():
+        found = [each for each in audit.findings if each.check == name] if audit is not None else []
+        severities.add(found[0].severity if found else "unchecked")
+        text = found[0].text if found else "the runs logged no audit"
+        figures.append(f"{of}: {text}" if of else text)
+    # Of variants that learned from the same pairs the audits say the same.
+    if severities <= {"unchecked"}:
+        return Cause(name, "no evidence in the record", figures, bound, source)
+    supported = bool(severities & {"error", "warning"})
+    return Cause(name, "supported" if supported else "not supported", figures, bound, source)
 
 
 def overfitting(study: Study, asked: Sequence[int]) -> Cause:

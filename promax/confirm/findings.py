@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from promax import metrics
@@ -50,8 +51,8 @@ class Findings:
         return self.evidence["test", self.study.rule.metric]
 
 
-def find(study: Study, audit: Report | None) -> Findings:
-    """Measure and judge a study. `audit` is what the audit of its train and test pairs said, where it is recorded.
+def find(study: Study, audits: Mapping[str, Report | None]) -> Findings:
+    """Measure and judge a study. `audits` is what the audit of train and test said, by variant, where it is recorded.
 
     Raises:
         ConfigError: the study lacks a setting that a claim is about, or the rule's metric has no value on test.
@@ -75,7 +76,7 @@ def find(study: Study, audit: Report | None) -> Findings:
         for (side, metric), found in evidence.items()
         for contrast in factorial(study.rule, study.settings)
     ]
-    return Findings(study, evidence, absent, judgements, effects, diagnose(study, evidence, judgements, audit))
+    return Findings(study, evidence, absent, judgements, effects, diagnose(study, evidence, judgements, audits))
 
 
 def _gathered(study: Study) -> tuple[dict[tuple[Judged, str], Evidence], dict[tuple[Judged, str], str]]:

@@ -10,7 +10,7 @@ from promax.config import ConfigError, RuleConfig, project_root
 from promax.confirm.findings import Findings, find
 from promax.confirm.origin import read_origin
 from promax.confirm.report import page
-from promax.confirm.study import Study, read
+from promax.confirm.study import Study, by_variant, read
 from promax.confirm.terminal import show
 from promax.files import file_name, make_folder
 from promax.tracking import Store, open_store, read_text
@@ -34,7 +34,7 @@ def confirm(name: str, uri: str | None, out: Path | None = None, rule: RuleConfi
 
     folder = out if out is not None else project_root() / "experiments" / file_name(name)
     by_hand = written_by_hand(folder)
-    findings = find(study, _audit(store, study))
+    findings = find(study, _audits(store, study))
     show(findings)
     drawn = pictures(findings)
     images = {file: png(figure) for file, (figure, _) in drawn.items()}
@@ -46,9 +46,13 @@ def confirm(name: str, uri: str | None, out: Path | None = None, rule: RuleConfi
     return findings
 
 
-def _audit(store: Store, study: Study) -> Report | None:
-    """What the audit of the study's pairs said, as its first run logged it; None where it did not."""
+def _audits(store: Store, study: Study) -> dict[str, Report | None]:
+    """What the audit of the pairs of each variant said, as its first run logged it; None where it did not."""
+    return {name: _audit(store, members[0].run.run_id) for name, members in by_variant(study).items()}
+
+
+def _audit(store: Store, run_id: str) -> Report | None:
     try:
-        return Report.from_json(json.loads(read_text(store, study.members[0][0].run.run_id, "audit/report.json")))
+        return Report.from_json(json.loads(read_text(store, run_id, "audit/report.json")))
     except (ConfigError, ValueError, KeyError, TypeError):
         return None

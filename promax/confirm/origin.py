@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath, PurePosixPath, PureWindowsPath
 
 from promax import weights
-from promax.config import Config, from_yaml
-from promax.confirm.study import Member, Study, besides
+from promax.config import Config, SettingConfig, from_yaml
+from promax.confirm.study import Member, Study, by_variant
 from promax.tracking import DatasetRecord, Store, read_datasets, read_text
 
-# What the runs of a study differ in, and what says where a run was made.
+# What any study's runs differ in, and what says where a run was made.
 _VARIED = ("optim.lr", "optim.epochs", "seed")
 _ELSEWHERE = ("device", "tracking")
 STACK = ("torch", "transformers", "sentence-transformers", "peft")
-
 
 Row = tuple[str, str]
 
@@ -34,20 +34,29 @@ class Origin:
     lines: list[Row]
 
 
+@dataclass(frozen=True)
+class Variant:
+    """The runs that have in common what settings differ in besides learning rate and epochs.
+
+    `words` are the overrides of one of them.
+    """
+
+    also: dict[str, str]
+    words: list[str]
+
+
 def read_origin(store: Store, study: Study) -> Origin:
     """What the record says of how the study was made."""
-    variants: dict[str, Member] = {}
-    for cell in study.members:
-        variants.setdefault(", ".join(besides(cell[0].setting)), cell[0])
-    said: list[str] = []
+    variants: list[Variant] = []
     data: dict[str, list[Row]] = {}
     lines: dict[str, list[Row]] = {}
-    for name, member in variants.items():
-        run_id = member.run.run_id
-        said += commands(read_text(store, run_id, "overrides.txt").split("\n"), study, member.setting.also)
-        data[name] = [(each.context, _side(member, each)) for each in read_datasets(store, run_id)]
-        lines[name] = _settings(from_yaml(read_text(store, run_id, "config.yaml")))
-    return Origin(said, _told_apart(data), [*_told_apart(lines), *_circumstances(study)])
+    for name, members in by_variant(study).items():
+        first, run_id = members[0], members[0].run.run_id
+        variants.append(Variant(first.setting.also, read_text(store, run_id, "overrides.txt").split("\n")))
+        data[name] = [(each.context, _side(first, each)) for each in read_datasets(store, run_id)]
+        config = from_yaml(read_text(store, run_id, "config.yaml"))
+        lines[name] = [*_settings(config), *_circumstances(members, config)]
+    return Origin(commands(variants, study), _told_apart(data), _told_apart(lines))
 
 
 def _told_apart(rows: Mapping[str, Sequence[Row]]) -> list[Row]:
@@ -58,7 +67,7 @@ def _told_apart(rows: Mapping[str, Sequence[Row]]) -> list[Row]:
             texts.setdefault(name, {})[variant] = text
     told: list[Row] = []
     for name, of in texts.items():
-        if len(set(of.values())) == 1:
+        if len(of) == len(rows) and len(set(of.values())) == 1:
             told.append((name, next(iter(of.values()))))
         else:
             told += [(f"{name}, {variant}", text) for variant, text in of.items()]
@@ -71,47 +80,68 @@ def _side(member: Member, data: DatasetRecord) -> str:
     return f"{data.profile['pairs']} pairs: {data.source}; fingerprint {fingerprint}"
 
 
-def commands(words: list[str], study: Study, also: Mapping[str, str] | None = None) -> list[str]:
-    """The overrides of a run, and for rate, epochs and seed the values of all runs that have `also` in common with it.
+def commands(variants: Sequence[Variant], study: Study) -> list[str]:
+    """What makes the study's runs: the overrides of one run, with the values of all in place of what they differ in.
 
-    Where the settings are no grid there is a command for each set of epochs. Of a file in an absolute folder the name
-    is kept alone, in a folder called after its side where two files have one name.
+    One command where the settings are a grid; else one for each set of epochs, and for each variant. Of a file in an
+    absolute folder the name is kept alone, in a folder called after its side where two files have one name.
     """
-    common = _without_folders([word for word in words if word and not _key(word).startswith((*_VARIED, *_ELSEWHERE))])
-    alike = [setting for setting in study.settings if setting.also == (also or {})]
-    rates: dict[tuple[int, ...], list[float]] = {}
-    for lr in sorted({setting.lr for setting in alike}):
-        rates.setdefault(tuple(each.epochs for each in alike if each.lr == lr), []).append(lr)
-    seeds = ",".join(map(str, study.seeds))
+    words = _without_folders([_common(each.words) for each in variants])
+    grids = [_grids([setting for setting in study.settings if setting.also == each.also]) for each in variants]
+    joined = _joined(words) if len(words) > 1 else None
+    if joined is not None and all(grid == grids[0] for grid in grids):
+        words, grids = [joined], grids[:1]
+    seeds = f"seed={','.join(map(str, study.seeds))}"
     return [
-        " ".join(
-            [
-                *("promax train -m", *common),
-                # Every digit, as a rate that a sampler drew needs them.
-                f"optim.lr={','.join(map(repr, of))}",
-                f"optim.epochs={','.join(map(str, epochs))}",
-                f"seed={seeds}",
-            ]
-        )
+        " ".join(["promax train -m", *common, *grid, seeds])
+        for common, of in zip(words, grids, strict=True)
+        for grid in of
+    ]
+
+
+def _common(words: Sequence[str]) -> list[str]:
+    return [word for word in words if word and not _key(word).startswith((*_VARIED, *_ELSEWHERE))]
+
+
+def _grids(settings: Sequence[SettingConfig]) -> list[tuple[str, str]]:
+    """Overrides that together make these learning rates and epochs."""
+    rates: dict[tuple[int, ...], list[float]] = {}
+    for lr in sorted({setting.lr for setting in settings}):
+        rates.setdefault(tuple(each.epochs for each in settings if each.lr == lr), []).append(lr)
+    # Every digit, as a rate that a sampler drew needs them.
+    return [
+        (f"optim.lr={','.join(map(repr, of))}", f"optim.epochs={','.join(map(str, epochs))}")
         for epochs, of in rates.items()
     ]
+
+
+def _joined(variants: Sequence[Sequence[str]]) -> list[str] | None:
+    """The overrides of all variants as those of one grid, KEY=ONE,OTHER; None where they are none."""
+    values = [{_key(word): word for word in words} for words in variants]
+    if any(each.keys() != values[0].keys() for each in values):
+        return None
+    said = [list(dict.fromkeys(each[key] for each in values)) for key in values[0]]
+    if math.prod(map(len, said)) != len(variants):
+        return None
+    return [",".join([of[0], *(word.partition("=")[2] for word in of[1:])]) for of in said]
 
 
 def _key(word: str) -> str:
     return word.partition("=")[0].lstrip("+")
 
 
-def _without_folders(words: Sequence[str]) -> list[str]:
-    paths = {word: path for word in words if (path := _elsewhere(word)) is not None}
+def _without_folders(variants: Sequence[Sequence[str]]) -> list[list[str]]:
+    paths = {word: path for words in variants for word in words if (path := _elsewhere(word)) is not None}
     names = Counter(path.name for path in set(paths.values()))
-    said = []
-    for word in words:
-        key, path = word.partition("=")[0], paths.get(word)
-        if path is not None:
-            folder = f"{key.rpartition('.')[2]}/" if names[path.name] > 1 else ""
-            word = f"{key}={folder}{path.name}"
-        said.append(word)
-    return said
+
+    def said(word: str) -> str:
+        if word not in paths:
+            return word
+        key, name = word.partition("=")[0], paths[word].name
+        folder = f"{key.rpartition('.')[2]}/" if names[name] > 1 else ""
+        return f"{key}={folder}{name}"
+
+    return [[said(word) for word in words] for words in variants]
 
 
 def _elsewhere(word: str) -> PurePath | None:
@@ -143,23 +173,20 @@ def _settings(config: Config) -> list[Row]:
     ]
 
 
-def _circumstances(study: Study) -> list[Row]:
-    runs = [member.run for cell in study.members for member in cell]
-    versions = [f"{name} {_each(f'promax.version.{name}', study)}" for name in STACK]
-    precision = " and ".join(dict.fromkeys(run.params.get("precision", study.config.precision) for run in runs))
-    days = sorted({run.start_time.date().isoformat() for run in runs})
+def _circumstances(members: Sequence[Member], config: Config) -> list[Row]:
+    def each(tag: str) -> str:
+        """A tag of these runs; every value with its count where they differ."""
+        counts = Counter(member.run.tags.get(tag, "unknown") for member in members)
+        if len(counts) == 1:
+            return next(iter(counts))
+        return " and ".join(f"{value} ({count} runs)" for value, count in counts.items())
+
+    versions = [f"{name} {each(f'promax.version.{name}')}" for name in STACK]
+    days = sorted({member.run.start_time.date().isoformat() for member in members})
     return [
-        ("code", f"promax {_each('promax.version.promax', study)}, commit {_each('promax.git_commit', study)}"),
+        ("code", f"promax {each('promax.version.promax')}, commit {each('promax.git_commit')}"),
         ("libraries", ", ".join(versions)),
-        ("machine", f"{_each('promax.device_name', study)}, {_each('promax.threads', study)} threads"),
-        ("engine", f"{_each('promax.engine', study)}, precision {precision}; judged in float32"),
+        ("machine", f"{each('promax.device_name')}, {each('promax.threads')} threads"),
+        ("engine", f"{each('promax.engine')}, precision {config.precision}; judged in float32"),
         ("runs of", days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"),
     ]
-
-
-def _each(tag: str, study: Study) -> str:
-    """A tag of the study's runs; every value with its count where they differ."""
-    counts = Counter(member.run.tags.get(tag, "unknown") for cell in study.members for member in cell)
-    if len(counts) == 1:
-        return next(iter(counts))
-    return " and ".join(f"{value} ({count} runs)" for value, count in counts.items())

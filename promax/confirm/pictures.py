@@ -40,7 +40,8 @@ def pictures(findings: Findings) -> dict[str, tuple[Figure, str]]:
         "scores.png": (score_distributions(study), "Scores by label of the un-tuned encoder and the tuned ones"),
     }
     if len(study.settings) > 1:
-        drawn["surface.png"] = (surface(findings), f"Mean {metric} on test by learning rate and epochs")
+        told_apart = ", ".join(["learning rate", *rule.varied])
+        drawn["surface.png"] = (surface(findings), f"Mean {metric} on test by {told_apart} and epochs")
     if study.sides["test"].positive is not None:
         runs = "every run before and after" if study.rule.before is not None else "every tuned run"
         drawn["roc.png"] = (roc(study), f"ROC on test of the un-tuned encoder and of {runs}")
@@ -140,7 +141,8 @@ def surface(findings: Findings) -> Figure:
     shown = np.full((len(ways), len(lengths)), np.nan)
     for setting, mean in zip(study.settings, means[:-1], strict=True):
         shown[ways.index(_way(setting)), lengths.index(setting.epochs)] = mean
-    size = (2.6 + 1.15 * len(lengths), 1.6 + 0.75 * len(ways))
+    widest = max(len(line) for way in ways for line in way.split("\n"))
+    size = (2.6 + 1.15 * len(lengths) + 0.07 * widest, 1.6 + 0.75 * len(ways))
     figure = Figure(figsize=(max(size[0], 5.0), max(size[1], 3.0)), dpi=120, layout="constrained")
     axes = figure.subplots()
     image = axes.imshow(shown, cmap="cividis", aspect="auto", origin="lower")
@@ -151,7 +153,7 @@ def surface(findings: Findings) -> Figure:
             axes.text(column, row, text, ha="center", va="center", color="white" if mean < middle else "black")
     axes.set_xticks(range(len(lengths)), [str(each) for each in lengths])
     axes.set_yticks(range(len(ways)), ways)
-    axes.set(xlabel="epochs", ylabel="learning rate")
+    axes.set(xlabel="epochs", ylabel="\n".join(["learning rate", *study.rule.varied]))
     metric = TITLES[study.rule.metric]
     axes.set_title(f"mean {metric} on test, and less the un-tuned {means[-1]:.4f}", fontsize="medium")
     figure.colorbar(image, label=metric)
@@ -200,4 +202,6 @@ def roc(study: Study) -> Figure:
 
 def _compared(study: Study) -> Sequence[tuple[str, int]]:
     """Name and cell of each setting that is compared."""
-    return [(f"{name} ({label(setting)})", study.settings.index(setting)) for name, setting in compared(study)]
+    # What else settings are told apart by is longer than a legend is wide; the page says it.
+    named = [(name if setting.also else f"{name} ({label(setting)})", setting) for name, setting in compared(study)]
+    return [(name, study.settings.index(setting)) for name, setting in named]

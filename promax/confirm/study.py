@@ -24,6 +24,7 @@ from promax.tracking import (
     curves,
     find_sweep,
     get_run,
+    read_datasets,
     read_scores,
     read_text,
     runs_of,
@@ -35,7 +36,7 @@ Judged = Literal["test", "transfer"]
 _FREE = re.compile(
     r"(optim\.lr|optim\.epochs|seed|study|save|device|tracking\..*|data\.(train|dev|test|transfer|path))"
 )
-# The sides by which no setting may differ, since it is by these that settings are compared.
+# Where training pairs are compared, the sides that stay the same: by these it is.
 _JUDGED_BY = ("test", "transfer", "adversarial", "dev")
 
 
@@ -72,7 +73,7 @@ class Study:
     Attributes:
         name: MLflow's experiment.
         rule: by which it is judged.
-        config: of the first run; all runs have it in common but for setting and seed.
+        config: of the first run; all runs have it in common but for seed and what the rule tells settings apart by.
         settings: the K cells, by learning rate, epochs and what else the rule tells apart.
         seeds: the S seeds that every cell has.
         members: for each cell its S runs, in the order of the seeds.
@@ -100,8 +101,8 @@ def read(store: Store, name: str, rule: RuleConfig | None = None) -> Study:
     """The study `name`, judged by the rule that its runs were logged with, or by `rule` where one is given.
 
     Raises:
-        ConfigError: no such study; nothing finished in it; runs that differ in more than learning rate, epochs
-            and seed; fewer than two seeds that every setting has; no rule.
+        ConfigError: no such study; nothing finished in it; runs that differ in more than learning rate, epochs, seed
+            and what the rule names; fewer than two seeds that every setting has; no rule.
     """
     # A process may die before it has written its run's parameters.
     began = [run for run in runs_of(store, name) if BASELINE_RUN in run.tags and run.params]
@@ -119,6 +120,7 @@ def read(store: Store, name: str, rule: RuleConfig | None = None) -> Study:
     varied = judged_by.varied
     _refuse_mixture(name, tuned, varied)
     cells = _cells(tuned, varied)
+    _refuse_other_files(store, name, cells, varied)
     seeds = _common_seeds(name, cells)
     members = [
         [_member(store, runs[seed], setting, config.optim.select_by) for seed in seeds]
@@ -157,7 +159,7 @@ def _refuse_difference(
 ) -> None:
     """`run` may differ from `first` in where it was made, and in what the keys `compared` stand for."""
     for key in sorted(first.params.keys() | run.params.keys()):
-        was, now = first.params.get(key), run.params.get(key)
+        was, now = first.params.get(key, "absent"), run.params.get(key, "absent")
         if was != now and not (_FREE.fullmatch(key) or key.startswith("rule") or _stands_for(key, compared)):
             told_apart = ", ".join(("optim.lr", "optim.epochs", *varied))
             raise ConfigError(
@@ -168,11 +170,29 @@ def _refuse_difference(
     of_data = any(key.startswith("data.") for key in compared)
     for key in sorted(key for key in first.tags.keys() | run.tags.keys() if key.startswith("promax.data.")):
         side = key.removeprefix("promax.data.")
-        if first.tags.get(key) != run.tags.get(key) and not (of_data and side not in _JUDGED_BY):
-            raise ConfigError(
-                f"study {name}: {first.short_id} and {run.short_id} have other {side} pairs; "
-                "give one of them a study=NAME of its own"
-            )
+        if first.tags.get(key) == run.tags.get(key) or (of_data and side not in _JUDGED_BY):
+            continue
+        what_to_do = "give one of them a study=NAME of its own"
+        if of_data:
+            what_to_do = "its settings are compared by these: give data.dev and data.test to all of them"
+        raise ConfigError(f"study {name}: {first.short_id} and {run.short_id} have other {side} pairs; {what_to_do}")
+
+
+def _refuse_other_files(
+    store: Store, name: str, cells: Mapping[SettingConfig, Mapping[int, RunInfo]], varied: Sequence[str]
+) -> None:
+    """Where a number of pairs is compared, or how they are drawn, it is of the pairs in one file."""
+    if "data.name" in varied or not any(key.startswith("data.") for key in varied):
+        return
+    of: dict[str, RunInfo] = {}
+    for run in (next(iter(runs.values())) for runs in cells.values()):
+        of.update({each.source: run for each in read_datasets(store, run.run_id) if each.context == "train"})
+    if len(of) > 1:
+        (one, first), (other, run), *_ = of.items()
+        raise ConfigError(
+            f"study {name}: {first.short_id} was trained on {one},\n{run.short_id} on {other}: other files are told "
+            "apart by data.name, which must then be named in the rule"
+        )
 
 
 def _stands_for(key: str, compared: Sequence[str]) -> bool:
@@ -198,7 +218,16 @@ def _cells(runs: Sequence[RunInfo], varied: Sequence[str]) -> dict[SettingConfig
     cells: dict[SettingConfig, dict[int, RunInfo]] = {}
     for run in runs:
         cells.setdefault(_setting(run, varied), {})[int(run.params["seed"])] = run
-    return dict(sorted(cells.items(), key=lambda cell: (*cell[0].also.values(), cell[0].lr, cell[0].epochs)))
+    return dict(sorted(cells.items(), key=lambda cell: _place(cell[0])))
+
+
+def _place(setting: SettingConfig) -> tuple[object, ...]:
+    """Where a setting stands among others: numbers by size, and before names."""
+    besides = []
+    for _, text in sorted(setting.also.items()):
+        number = re.fullmatch(r"-?[\d.]+(e[-+]?\d+)?", text)
+        besides.append((0, float(text), "") if number else (1, 0.0, text))
+    return (*besides, setting.lr, setting.epochs)
 
 
 def _setting(run: RunInfo, varied: Sequence[str]) -> SettingConfig:
@@ -330,10 +359,23 @@ def label(setting: SettingConfig) -> str:
     return ", ".join([f"{setting.lr:g}", epochs, *besides(setting)])
 
 
+def by_variant(study: Study) -> dict[str, list[Member]]:
+    """The runs by what their settings differ in besides learning rate and epochs, which has no name in most studies."""
+    variants: dict[str, list[Member]] = {}
+    for cell in study.members:
+        variants.setdefault(variant(cell[0].setting), []).extend(cell)
+    return variants
+
+
+def variant(setting: SettingConfig) -> str:
+    """What a setting is told apart by besides learning rate and epochs, as one text."""
+    return ", ".join(besides(setting))
+
+
 def besides(setting: SettingConfig) -> list[str]:
     """What a setting is told apart by besides learning rate and epochs, in words.
 
     >>> besides(SettingConfig(lr=2e-5, epochs=6, also={"optim.loss": "cosent"}))
     ['optim.loss=cosent']
     """
-    return [f"{key}={value}" for key, value in setting.also.items()]
+    return [f"{key}={value}" for key, value in sorted(setting.also.items())]

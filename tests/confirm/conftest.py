@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
@@ -229,8 +230,9 @@ class Planted:
         parent: Run | None = None,
         tags: Mapping[str, object] | None = None,
         without: int | None = None,
+        train: str = "train.jsonl sha256:34ab",
     ) -> str:
-        """As `promax train` logs it; after epoch `without` dev has no value."""
+        """As `promax train` logs it, of the file `train`; after epoch `without` dev has no value."""
         cfg = _with(cfg, setting, seed)
         marks = {**TAGS, KIND_TAG: "tuned", BASELINE_RUN: baseline, **(tags or {})}
         if transfer is not None:
@@ -245,7 +247,7 @@ class Planted:
                 dev = {} if epoch == without else {"dev/spearman": value}
                 run.log_metrics({**dev, "train/loss": 0.3 / epoch}, step=epoch)
             run.log_metrics({"dev/spearman": 0.71, "train/seconds": 61.5}, step=setting.epochs + 1)
-            self._evaluated(run, cfg, auc, transfer)
+            self._evaluated(run, cfg, auc, transfer, train)
         return run.run_id
 
     def unfinished(
@@ -262,12 +264,17 @@ class Planted:
         if ended is not None:
             run.end(*ended)
 
-    def _evaluated(self, run: Run, cfg: Config, auc: float, transfer: float | None) -> None:
+    def _evaluated(
+        self, run: Run, cfg: Config, auc: float, transfer: float | None, source: str = "train.jsonl sha256:34ab"
+    ) -> None:
         run.log_text(to_yaml(cfg), "config.yaml")
         run.log_scores("test", self.made.table(self.made.scores(auc)))
         if transfer is not None:
             run.log_scores("transfer", self.made.table(self.made.scores(transfer)))
-        train = DatasetRecord("pairs train", "12" * 18, "train", "local", "train.jsonl sha256:34ab", {"pairs": 3000})
+        pairs = cfg.data.train_limit or 3000
+        # MLflow keeps one record of what has one name and one digest.
+        digest = hashlib.sha256(f"{source} {pairs}".encode()).hexdigest()[:36]
+        train = DatasetRecord("pairs train", digest, "train", "local", source, {"pairs": pairs})
         test = DatasetRecord("pairs test", "cd" * 18, "test", "local", "test.jsonl sha256:56cd", {"pairs": 2 * HALF})
         run.log_datasets([train, test])
 
@@ -277,7 +284,8 @@ def _with(cfg: Config, setting: SettingConfig, seed: int) -> Config:
     cfg = dataclasses.replace(cfg, seed=seed, optim=optim)
     for key, value in setting.also.items():
         group, _, name = key.partition(".")
-        changed = dataclasses.replace(getattr(cfg, group), **{name: int(value) if value.isdigit() else value})
+        typed = int(value) if value.isdigit() and name != "name" else value
+        changed = dataclasses.replace(getattr(cfg, group), **{name: typed})
         cfg = dataclasses.replace(cfg, **{group: changed})
     return cfg
 

@@ -48,13 +48,13 @@ def test_nothing_is_explained_where_nothing_disappoints(made) -> None:
     evidence = evidence_of(study)
     judgements = judge(study, evidence["test", "spearman"])
     assert {each.verdict for each in judgements} == {"CONFIRMED"}
-    assert diagnose(study, evidence, judgements, None) == []
+    assert diagnose(study, evidence, judgements, {}) == []
 
 
 def test_a_setting_below_the_baseline_is_looked_into_and_no_other(made) -> None:
     study = made.study(made.grid(0.80, 0.83, 0.86, 0.77), spread=0.002, curve=falling)
     evidence = evidence_of(study)
-    causes = {each.name: each for each in diagnose(study, evidence, judge(study, evidence["test", "spearman"]), None)}
+    causes = {each.name: each for each in diagnose(study, evidence, judge(study, evidence["test", "spearman"]), {})}
     assert list(causes) == [
         "train easier than test",
         "overfitting",
@@ -74,7 +74,7 @@ def test_a_setting_below_the_baseline_in_another_domain_alone_is_looked_into_too
     evidence = evidence_of(study)
     judgements = judge(study, evidence["test", "spearman"])
     assert {each.verdict for each in judgements} == {"CONFIRMED"}
-    (cause,) = [each for each in diagnose(study, evidence, judgements, None) if each.name.startswith("drift")]
+    (cause,) = [each for each in diagnose(study, evidence, judgements, {}) if each.name.startswith("drift")]
     assert cause.standing == "supported"
     assert [line.partition(":")[0] for line in cause.figures] == ["2e-05, 12 epochs"]
 
@@ -82,7 +82,7 @@ def test_a_setting_below_the_baseline_in_another_domain_alone_is_looked_into_too
 def test_a_refuted_claim_alone_is_looked_for_in_the_setting_after_the_change(made) -> None:
     study = made.study(made.grid(0.80, 0.80, 0.80, 0.80), spread=0.002, curve=rising)
     evidence = evidence_of(study)
-    causes = diagnose(study, evidence, judge(study, evidence["test", "spearman"]), None)
+    causes = diagnose(study, evidence, judge(study, evidence["test", "spearman"]), {})
     assert [line.partition(":")[0] for line in causes[2].figures] == ["5e-05, 12 epochs"]
 
 
@@ -218,13 +218,28 @@ def test_one_rate_has_no_boundary(made) -> None:
 )
 def test_train_easier_than_test_is_what_the_audit_found(severity, standing) -> None:
     report = Report([Finding("train easier than test", "both", severity, "gap 0.19")], {}, "encoder")
-    found = easier_train(report)
+    found = easier_train({"": report})
     assert (found.standing, found.figures) == (standing, ["gap 0.19"])
 
 
+def test_variants_that_learned_from_other_pairs_have_an_audit_each(made) -> None:
+    """Looked at is that of the setting below the baseline, and not the other's."""
+    few, many = made.variants("data.train_limit", "1000", "3000")
+    study = made.study({few: 0.80, many: 0.75}, spread=0.002, rule=made.about(few, many))
+    audits = {
+        f"data.train_limit={limit}": Report([Finding("train easier than test", "both", severity, text)], {}, "encoder")
+        for limit, severity, text in ((1000, "clean", "gap 0.01"), (3000, "warning", "gap 0.19"))
+    }
+    evidence = evidence_of(study)
+    easier = diagnose(study, evidence, judge(study, evidence["test", "spearman"]), audits)[0]
+    assert (easier.standing, easier.figures) == ("supported", ["data.train_limit=3000: gap 0.19"])
+    both = easier_train(audits)
+    assert (both.standing, len(both.figures)) == ("supported", 2)
+
+
 def test_without_an_audit_there_is_no_evidence() -> None:
-    assert easier_train(None).figures == ["the runs logged no audit"]
-    assert easier_train(Report([], {}, "encoder")).standing == "no evidence in the record"
+    assert easier_train({"": None}).figures == ["the runs logged no audit"]
+    assert easier_train({"": Report([], {}, "encoder")}).standing == "no evidence in the record"
 
 
 def test_only_rates_of_settings_that_are_else_as_after_the_change_are_neighbours(made) -> None:

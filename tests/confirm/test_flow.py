@@ -70,10 +70,17 @@ def test_a_change_of_something_else_is_told_with_all_that_it_takes_to_make_it_ag
     assert (code, err) == (0, "")
     folder = project / "experiments" / "fix"
     page = (folder / "README.md").read_text()
-    command = "promax train -m data=pairs data.train=train.jsonl data.test=pairs/test.jsonl data.train_limit="
-    made_by = [f"{command}{limit} optim.lr=5e-05 optim.epochs=12 seed=0,1,2,3,4\n" for limit in (1000, 3000)]
-    assert f"```\n{''.join(made_by)}promax confirm fix\n```" in page
+    command = "promax train -m data=pairs data.train=train.jsonl data.test=pairs/test.jsonl data.train_limit=1000,3000"
+    assert f"```\n{command} optim.lr=5e-05 optim.epochs=12 seed=0,1,2,3,4\npromax confirm fix\n```" in page
     assert "any gain: the change of data.train_limit (1000 to 3000) gains: +" in page
+    # What is the same for both is told once, and what isn't, of each.
+    told = [
+        line.split(" | ")[:2] for line in page.splitlines() if line.startswith(("| train, ", "| test |", "| code |"))
+    ]
+    sides = "pairs: train.jsonl sha256:34ab; fingerprint"
+    assert told[0] == ["| train, data.train_limit=1000", f"1000 {sides} {'12' * 32} |"]
+    assert told[1] == ["| train, data.train_limit=3000", f"3000 {sides} {'12' * 32} |"]
+    assert [each[0] for each in told[2:]] == ["| test", "| code"]
     assert len(list(csv.DictReader((folder / "results.csv").open()))) == 11
 
 

@@ -14,7 +14,7 @@ from promax.config import Config, ConfigError
 from promax.confirm import tables
 from promax.confirm.findings import find
 from promax.confirm.folder import KEPT, html, written_by_hand
-from promax.confirm.origin import Origin, commands
+from promax.confirm.origin import Origin, Variant, commands
 from promax.confirm.pictures import claims, learning_curves, pictures
 from promax.confirm.report import page
 from promax.figures import png
@@ -30,12 +30,12 @@ ORIGIN = Origin(
 def gained(made):
     """A gain at home that costs elsewhere."""
     transfer = made.grid(0.77, 0.75, 0.76, 0.74)
-    return find(made.study(made.grid(0.80, 0.82, 0.84, 0.86), spread=0.002, transfer=transfer), None)
+    return find(made.study(made.grid(0.80, 0.82, 0.84, 0.86), spread=0.002, transfer=transfer), {})
 
 
 @pytest.fixture(scope="module")
 def lost(made):
-    return find(made.study(made.grid(0.77, 0.76, 0.75, 0.74), spread=0.002), None)
+    return find(made.study(made.grid(0.77, 0.76, 0.75, 0.74), spread=0.002), {})
 
 
 def rows(text: str) -> list[dict[str, str]]:
@@ -103,7 +103,7 @@ def test_a_gap_in_a_curve_is_an_empty_cell_and_a_gap_in_the_picture(made) -> Non
     def collapsed(setting, seed):
         return [0.70, np.nan, 0.72, *[0.71] * (setting.epochs - 4), np.nan]
 
-    found = find(made.study(made.grid(0.77, 0.76, 0.75, 0.74), spread=0.002, curve=collapsed), None)
+    found = find(made.study(made.grid(0.77, 0.76, 0.75, 0.74), spread=0.002, curve=collapsed), {})
     last = rows(tables.results(found))[-1]
     assert [last[name] for name in ("best_epoch", "dev_spearman_best", "dev_spearman_last")] == ["3", "0.72", ""]
     assert "nan" not in page(found, ORIGIN, {})
@@ -133,7 +133,7 @@ def test_claims_and_effects_have_every_digit(gained) -> None:
 def test_graded_labels_have_spearman_alone(made) -> None:
     study = made.study(made.grid(0.80, 0.82, 0.84, 0.86), spread=0.002)
     graded = dataclasses.replace(study.sides["test"], positive=None, label=np.linspace(0, 1, 400))
-    found = find(dataclasses.replace(study, sides={"test": graded}), None)
+    found = find(dataclasses.replace(study, sides={"test": graded}), {})
     assert "**ROC-AUC on test**: absent: graded labels; data.positive_from says which make a pair positive." in page(
         found, ORIGIN, {}
     )
@@ -142,7 +142,7 @@ def test_graded_labels_have_spearman_alone(made) -> None:
         study, sides={"test": graded}, rule=dataclasses.replace(made.rule, metric="roc_auc")
     )
     with pytest.raises(ConfigError) as refusal:
-        find(about_roc, None)
+        find(about_roc, {})
     assert str(refusal.value) == (
         "study fix: its rule is about ROC-AUC, which has no value on test: "
         "graded labels; data.positive_from says which make a pair positive"
@@ -199,7 +199,7 @@ def test_a_command_makes_all_runs_and_names_no_folder_of_the_machine(made) -> No
         "tracking.uri=postgresql://host/db",
         "",
     ]
-    assert commands(words, made.study(made.grid(0.7, 0.7, 0.7, 0.7))) == [
+    assert commands([Variant({}, words)], made.study(made.grid(0.7, 0.7, 0.7, 0.7))) == [
         "promax train -m data=pairs data.train=train.jsonl data.test=test.jsonl data.dev=dev.jsonl "
         "data.transfer=pairs/bugs.jsonl optim.loss=cosent optim.lr=2e-05,5e-05 optim.epochs=6,12 seed=0,1,2,3,4"
     ]
@@ -207,21 +207,48 @@ def test_a_command_makes_all_runs_and_names_no_folder_of_the_machine(made) -> No
 
 def test_files_of_one_name_in_two_folders_are_told_apart(made) -> None:
     words = ["data.test=/home/someone/ask/test.jsonl", "data.transfer=/home/someone/bugs/test.jsonl"]
-    (said,) = commands(words, made.study({made.after: 0.7}, seeds=[0, 1]))
+    (said,) = commands([Variant({}, words)], made.study({made.after: 0.7}, seeds=[0, 1]))
     assert said.startswith("promax train -m data.test=test/test.jsonl data.transfer=transfer/test.jsonl ")
 
 
 def test_a_rate_that_a_sampler_drew_is_written_with_every_digit(made) -> None:
     drawn = dataclasses.replace(made.before, lr=3.4217893412e-05)
     study = made.study({drawn: 0.7, dataclasses.replace(made.before, lr=0.0002): 0.7}, seeds=[0, 1])
-    assert commands([], study) == ["promax train -m optim.lr=3.4217893412e-05,0.0002 optim.epochs=6 seed=0,1"]
+    (said,) = commands([Variant({}, [])], study)
+    assert said == "promax train -m optim.lr=3.4217893412e-05,0.0002 optim.epochs=6 seed=0,1"
 
 
 def test_settings_that_are_no_grid_take_several_commands(made) -> None:
     study = made.study({made.before: 0.7, made.rate: 0.7, made.after: 0.7}, seeds=[0, 1], config=Config())
-    assert commands([], study) == [
+    assert commands([Variant({}, [])], study) == [
         "promax train -m optim.lr=2e-05 optim.epochs=6 seed=0,1",
         "promax train -m optim.lr=5e-05 optim.epochs=6,12 seed=0,1",
+    ]
+
+
+def test_variants_of_a_grid_are_made_by_one_command_and_others_by_one_each(made) -> None:
+    """A study of the sweeper's is one search: it goes on by the command that began it, not by two halves of it."""
+    cosine, cosent = made.variants("optim.loss", "cosine", "cosent")
+    study = made.study({cosent: 0.7, cosine: 0.7}, seeds=[0, 1])
+    words = ["experiment=loss", "seed=0"]
+    variants = [Variant(each.also, [*words, f"optim.loss={each.also['optim.loss']}"]) for each in (cosent, cosine)]
+    rest = "optim.lr=5e-05 optim.epochs=12 seed=0,1"
+    assert commands(variants, study) == [f"promax train -m experiment=loss optim.loss=cosent,cosine {rest}"]
+    # One of them by the config's own default: there is no list to write.
+    silent = [variants[0], Variant(cosine.also, words)]
+    each = [f"promax train -m experiment=loss optim.loss=cosent {rest}", f"promax train -m experiment=loss {rest}"]
+    assert commands(silent, study) == each
+    # Other rates: no grid.
+    slower = dataclasses.replace(cosine, lr=2e-5)
+    assert commands(variants, made.study({cosent: 0.7, slower: 0.7}, seeds=[0, 1])) == [
+        f"promax train -m experiment=loss optim.loss=cosent {rest}",
+        "promax train -m experiment=loss optim.loss=cosine optim.lr=2e-05 optim.epochs=12 seed=0,1",
+    ]
+    # Two keys of which two of four combinations were made.
+    both = [Variant(each.also, [*each.words, f"optim.batch_size={16 * at}"]) for at, each in enumerate(variants, 1)]
+    assert [line.split()[3:5] for line in commands(both, study)] == [
+        ["experiment=loss", "optim.loss=cosent"],
+        ["experiment=loss", "optim.loss=cosine"],
     ]
 
 
@@ -250,13 +277,13 @@ def test_pictures_are_drawn_for_other_grids(made) -> None:
         made.after: 0.8,
     }
     for study in (single, made.study(more, rule=only)):
-        assert len(pictures(find(study, None))) == 5
+        assert len(pictures(find(study, {}))) == 5
 
 
 def test_a_change_of_something_else_in_words_tables_and_pictures(made) -> None:
     cosine, cosent = made.variants("optim.loss", "cosine", "cosent")
     study = made.study({cosent: 0.84, cosine: 0.80}, spread=0.002, rule=made.about(cosine, cosent))
-    found = find(study, None)
+    found = find(study, {})
     drawn = pictures(found)
     text = page(found, ORIGIN, {file: shown for file, (_, shown) in drawn.items()})
     assert "**CONFIRMED** any gain: the change of optim.loss (cosine to cosent) gains: +" in text
@@ -272,6 +299,8 @@ def test_a_change_of_something_else_in_words_tables_and_pictures(made) -> None:
     assert shown == ["learning rate 5e-05\noptim.loss=cosent", "learning rate 5e-05\noptim.loss=cosine"]
     ticks = [each.get_text() for each in surface.axes[0].get_yticklabels()]
     assert ticks == ["5e-05\noptim.loss=cosent", "5e-05\noptim.loss=cosine"]
+    roc, _ = drawn["roc.png"]
+    assert [each.get_text() for each in roc.axes[0].get_legend().get_texts()] == ["un-tuned", "before", "after"]
 
 
 def test_a_change_of_rate_and_of_something_else_is_named_whole(made) -> None:
@@ -279,4 +308,4 @@ def test_a_change_of_rate_and_of_something_else_is_named_whole(made) -> None:
     slower = dataclasses.replace(cosine, lr=2e-5)
     study = made.study({cosent: 0.84, slower: 0.80}, spread=0.002, rule=made.about(slower, cosent))
     whole = "the change (2e-05, 12 epochs, optim.loss=cosine to 5e-05, 12 epochs, optim.loss=cosent) gains: +"
-    assert f"**CONFIRMED** any gain: {whole}" in page(find(study, None), ORIGIN, {})
+    assert f"**CONFIRMED** any gain: {whole}" in page(find(study, {}), ORIGIN, {})

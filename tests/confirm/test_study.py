@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from promax.config import Config, ConfigError
+from promax.config import Config, ConfigError, LoraConfig
 from promax.confirm.study import read
 from promax.tracking import BASELINE_KEY, Run, runs_of
 
@@ -157,47 +157,87 @@ def test_settings_that_differ_in_what_the_rule_names_are_read_apart(planted, mad
         read(planted.store, "fix", made.rule)
 
 
+def test_settings_stand_by_size_where_they_are_told_apart_by_numbers(planted, made) -> None:
+    cells = dict.fromkeys(made.variants("optim.batch_size", "8", "16", "128"), 0.8)
+    planted.study(cells, seeds=[0, 1], rule=made.about(*list(cells)[:2]))
+    assert read(planted.store, "fix").settings == list(cells)
+
+
 def test_runs_of_one_setting_are_alike_in_what_others_may_differ_in(planted, made) -> None:
     """`model.name` stands for the whole group, but not within the setting that it names."""
-    small, large = made.variants("model.name", "small", "large")
-    rule = made.about(small, large)
-    planted.study({small: 0.80}, seeds=[0, 1], rule=rule)
-    cfg = Config(study="fix", rule=rule)
-    (baseline,) = (run.run_id for run in runs_of(planted.store, "fix") if BASELINE_KEY in run.tags)
-    longer = dataclasses.replace(cfg, model=dataclasses.replace(cfg.model, max_seq_length=64))
-    first, _ = (planted.run(longer, large, seed, 0.83, baseline) for seed in (0, 1))
-    assert read(planted.store, "fix").settings == [large, small]
-    other = planted.run(cfg, large, 2, 0.83, baseline)
+    whole, adapted = made.variants("model.name", "minilm", "minilm_lora")
+    rule = made.about(whole, adapted)
+    planted.study({whole: 0.80}, seeds=[0, 1], rule=rule)
+    cfg, baseline = _config(planted, made, rule)
+    lora = dataclasses.replace(cfg, model=dataclasses.replace(cfg.model, lora=LoraConfig(r=8)))
+    first, _ = (planted.run(lora, adapted, seed, 0.83, baseline) for seed in (0, 1))
+    assert read(planted.store, "fix").settings == [whole, adapted]
+    other = planted.run(cfg, adapted, 2, 0.83, baseline)
     with pytest.raises(ConfigError) as refusal:
         read(planted.store, "fix")
     assert str(refusal.value) == (
-        f"study fix: its runs differ in model.max_seq_length: 64 in {first[:8]}, null in {other[:8]}\n"
+        f"study fix: its runs differ in model.lora: absent in {first[:8]}, null in {other[:8]}\n"
         "a verdict needs runs that differ in optim.lr, optim.epochs, model.name and seed alone; name in the rule what "
         "else is compared, or file them elsewhere"
     )
 
 
-def test_other_training_pairs_can_be_compared_and_other_test_pairs_cannot(planted, made) -> None:
+def test_numbers_of_training_pairs_are_compared_on_the_same_test_pairs(planted, made) -> None:
     few, many = made.variants("data.train_limit", "1000", "3000")
     rule = made.about(few, many)
     planted.study({few: 0.80}, seeds=[0, 1], rule=rule)
-    cfg = Config(study="fix", rule=rule)
-    (baseline,) = (run.run_id for run in runs_of(planted.store, "fix") if BASELINE_KEY in run.tags)
+    cfg, baseline = _config(planted, made, rule)
     for seed in (0, 1):
         planted.run(cfg, many, seed, 0.83, baseline, tags={"promax.data.train": "34" * 32})
     assert read(planted.store, "fix").settings == [few, many]
-    for side in ("test", "dev"):
-        planted.run(cfg, many, 2, 0.83, baseline, tags={f"promax.data.{side}": "00" * 32})
-        with pytest.raises(ConfigError, match=f"have other {side} pairs; give one of them a study=NAME of its own"):
+    for side in ("test", "dev", "adversarial", "transfer"):
+        other = planted.run(cfg, many, 2, 0.83, baseline, tags={f"promax.data.{side}": "00" * 32})
+        with pytest.raises(ConfigError) as refusal:
             read(planted.store, "fix")
-        planted.store.client.delete_run(runs_of(planted.store, "fix")[0].run_id)
+        assert str(refusal.value).endswith(
+            f" and {other[:8]} have other {side} pairs; its settings are compared by these: give data.dev and "
+            "data.test to all of them"
+        )
+        planted.store.client.delete_run(other)
+
+
+@pytest.mark.parametrize("key", ["data.train_limit", "data.name"])
+def test_other_training_files_are_told_apart_by_their_name(planted, made, key) -> None:
+    """A number of pairs, of which each is of another file, would be taken for what made the difference."""
+    few, many = made.variants(key, "1000", "3000")
+    rule = made.about(few, many)
+    planted.study({few: 0.80}, seeds=[0, 1], rule=rule)
+    cfg, baseline = _config(planted, made, rule)
+    first, _ = (planted.run(cfg, many, seed, 0.83, baseline, train="mined.jsonl sha256:78ab") for seed in (0, 1))
+    if key == "data.name":
+        assert read(planted.store, "fix").settings == [few, many]
+        return
+    with pytest.raises(ConfigError) as refusal:
+        read(planted.store, "fix")
+    assert str(refusal.value).endswith(
+        f" was trained on train.jsonl sha256:34ab,\n{first[:8]} on mined.jsonl sha256:78ab: other files are told apart "
+        "by data.name, which must then be named in the rule"
+    )
 
 
 def test_a_key_that_no_run_was_logged_with_is_refused(planted, made) -> None:
     planted.study({made.after: 0.83}, seeds=[0, 1])
     with pytest.raises(ConfigError) as refusal:
-        read(planted.store, "fix", made.about(*made.variants("optim.los", "cosine", "cosent")))
-    assert str(refusal.value) == "rule.after.also: optim.los: no run of study fix was logged with such a parameter"
+        read(planted.store, "fix", made.about(*made.variants("model.lora.r", "8", "16")))
+    assert str(refusal.value) == "rule.after.also: model.lora.r: no run of study fix was logged with such a parameter"
+
+
+def test_a_variant_that_lost_a_run_is_named_with_what_tells_it_apart(planted, made) -> None:
+    cosine, cosent = made.variants("optim.loss", "cosine", "cosent")
+    rule = made.about(cosine, cosent)
+    planted.study({cosine: 0.80, cosent: 0.83}, seeds=[0, 1], rule=rule)
+    cfg, baseline = _config(planted, made, rule)
+    planted.unfinished(cfg, cosent, 2, baseline, DIVERGED)
+    assert (
+        read(planted.store, "fix")
+        .notes[1]
+        .startswith("no result of 5e-05, 12 epochs, optim.loss=cosent, seed 2: FAILED, ")
+    )
 
 
 def test_runs_on_other_pairs_are_refused(planted, made) -> None:
@@ -286,7 +326,7 @@ def test_a_study_that_cannot_be_judged_is_refused(planted, made) -> None:
     )
 
 
-def _config(planted, made):
+def _config(planted, made, rule=None):
     """The config of a study's further runs, and its baseline."""
     (baseline,) = (run for run in runs_of(planted.store, "fix") if BASELINE_KEY in run.tags)
-    return Config(study="fix", rule=made.rule), baseline.run_id
+    return Config(study="fix", rule=rule or made.rule), baseline.run_id
