@@ -84,9 +84,9 @@ def commands(variants: Sequence[Variant], study: Study) -> list[str]:
     """What makes the study's runs: the overrides of one run, with the values of all in place of what they differ in.
 
     One command where the settings are a grid; else one for each set of epochs, and for each variant. Of a file in an
-    absolute folder the name is kept alone, in a folder called after its side where two files have one name.
+    absolute folder the name is kept alone; where two files have one name, in a folder called after what they are.
     """
-    words = _without_folders([_common(each.words) for each in variants])
+    words = _without_folders([Variant(each.also, _common(each.words)) for each in variants])
     grids = [_grids([setting for setting in study.settings if setting.also == each.also]) for each in variants]
     joined = _joined(words) if len(words) > 1 else None
     if joined is not None and all(grid == grids[0] for grid in grids):
@@ -130,18 +130,19 @@ def _key(word: str) -> str:
     return word.partition("=")[0].lstrip("+")
 
 
-def _without_folders(variants: Sequence[Sequence[str]]) -> list[list[str]]:
-    paths = {word: path for words in variants for word in words if (path := _elsewhere(word)) is not None}
+def _without_folders(variants: Sequence[Variant]) -> list[list[str]]:
+    paths = {word: path for each in variants for word in each.words if (path := _elsewhere(word)) is not None}
     names = Counter(path.name for path in set(paths.values()))
 
-    def said(word: str) -> str:
+    def said(word: str, also: Mapping[str, str]) -> str:
         if word not in paths:
             return word
         key, name = word.partition("=")[0], paths[word].name
-        folder = f"{key.rpartition('.')[2]}/" if names[name] > 1 else ""
-        return f"{key}={folder}{name}"
+        pairs = [also["data.name"]] if "data.name" in also else []
+        folders = [*pairs, key.rpartition(".")[2]] if names[name] > 1 else []
+        return f"{key}={'/'.join([*folders, name])}"
 
-    return [[said(word) for word in words] for words in variants]
+    return [[said(word, each.also) for word in each.words] for each in variants]
 
 
 def _elsewhere(word: str) -> PurePath | None:

@@ -211,6 +211,19 @@ def test_files_of_one_name_in_two_folders_are_told_apart(made) -> None:
     assert said.startswith("promax train -m data.test=test/test.jsonl data.transfer=transfer/test.jsonl ")
 
 
+def test_training_files_of_one_name_are_told_apart_by_the_name_of_their_pairs(made) -> None:
+    few, many = made.variants("data.name", "old", "mined")
+    study = made.study({few: 0.7, many: 0.7}, seeds=[0, 1])
+    variants = [
+        Variant(each.also, [f"data.name={name}", f"data.train=/home/{name}/train.jsonl", "data.test=/home/test.jsonl"])
+        for each, name in ((few, "old"), (many, "mined"))
+    ]
+    assert [line.split()[4:6] for line in commands(variants, study)] == [
+        ["data.train=old/train/train.jsonl", "data.test=test.jsonl"],
+        ["data.train=mined/train/train.jsonl", "data.test=test.jsonl"],
+    ]
+
+
 def test_a_rate_that_a_sampler_drew_is_written_with_every_digit(made) -> None:
     drawn = dataclasses.replace(made.before, lr=3.4217893412e-05)
     study = made.study({drawn: 0.7, dataclasses.replace(made.before, lr=0.0002): 0.7}, seeds=[0, 1])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from promax.config import Config, ConfigError, LoraConfig
-from promax.confirm.study import read
+from promax.confirm.study import label, read
 from promax.tracking import BASELINE_KEY, Run, runs_of
 
 
@@ -161,6 +161,13 @@ def test_settings_stand_by_size_where_they_are_told_apart_by_numbers(planted, ma
     cells = dict.fromkeys(made.variants("optim.batch_size", "8", "16", "128"), 0.8)
     planted.study(cells, seeds=[0, 1], rule=made.about(*list(cells)[:2]))
     assert read(planted.store, "fix").settings == list(cells)
+
+
+def test_the_order_of_what_tells_settings_apart_says_nothing(made) -> None:
+    one = dataclasses.replace(made.after, also={"optim.loss": "cosent", "model.lora.r": "8"})
+    other = dataclasses.replace(made.after, also={"model.lora.r": "8", "optim.loss": "cosent"})
+    assert one == other
+    assert label(one) == label(other) == "5e-05, 12 epochs, model.lora.r=8, optim.loss=cosent"
 
 
 def test_runs_of_one_setting_are_alike_in_what_others_may_differ_in(planted, made) -> None:
