@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from promax.config import ClaimConfig, ConfigError, RuleConfig, SettingConfig
 from promax.confirm.effects import Effect, Evidence, effect, holm, ratio
-from promax.confirm.study import Study, label
+from promax.confirm.settings import label
+from promax.confirm.study import Study
 from promax.metrics import Interval, UndefinedMetric
 
 Verdict = Literal["CONFIRMED", "REFUTED", "UNDECIDED"]

@@ -19,7 +19,8 @@ from promax.audit.similarity import EASIER_WARNING
 from promax.confirm import wording
 from promax.confirm.claims import Judgement
 from promax.confirm.effects import Evidence, effect
-from promax.confirm.study import Judged, Member, Study, label, variant
+from promax.confirm.settings import label, variant
+from promax.confirm.study import Judged, Member, Study
 from promax.metrics import Interval
 
 Standing = Literal["supported", "not supported", "no evidence in the record"]

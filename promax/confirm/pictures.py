@@ -16,7 +16,8 @@ from promax.compare import TITLES
 from promax.config import SettingConfig
 from promax.confirm.claims import Judgement
 from promax.confirm.findings import Findings
-from promax.confirm.study import Study, besides, compared, label
+from promax.confirm.settings import besides, label
+from promax.confirm.study import Study, compared
 from promax.metrics import Interval
 
 # A verdict is told by its marker too, for who prints in grey. Colours of Okabe & Ito (2008), as in promax.figures.

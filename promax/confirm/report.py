@@ -13,7 +13,8 @@ from promax.confirm import wording
 from promax.confirm.claims import change
 from promax.confirm.findings import Findings, Measured
 from promax.confirm.origin import Origin
-from promax.confirm.study import Judged, Study, compared, label
+from promax.confirm.settings import label
+from promax.confirm.study import Judged, Study, compared
 from promax.confirm.tables import markdown
 from promax.data.pairs import is_binary
 from promax.metrics import UndefinedMetric

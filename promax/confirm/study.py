@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from promax.config import Config, ConfigError, RuleConfig, SettingConfig, as_text, from_yaml
+from promax.config import Config, ConfigError, RuleConfig, SettingConfig, from_yaml
+from promax.confirm.mixture import refuse_mixture, refuse_other_files
+from promax.confirm.settings import label, place, setting_of, variant
 from promax.data.pairs import positives
 from promax.scores import ScoreTable
 from promax.tracking import (
@@ -24,20 +25,12 @@ from promax.tracking import (
     curves,
     find_sweep,
     get_run,
-    read_datasets,
     read_scores,
     read_text,
     runs_of,
 )
 
 Judged = Literal["test", "transfer"]
-
-# What any runs of one study may differ in: what is always told apart, and what says where a run was made.
-_FREE = re.compile(
-    r"(optim\.lr|optim\.epochs|seed|study|save|device|tracking\..*|data\.(train|dev|test|transfer|path))"
-)
-# Where training pairs are compared, the sides that stay the same: by these it is.
-_JUDGED_BY = ("test", "transfer", "adversarial", "dev")
 
 
 @dataclass(frozen=True)
@@ -118,9 +111,9 @@ def read(store: Store, name: str, rule: RuleConfig | None = None) -> Study:
             f"study {name}: its runs were logged without a rule; name one with --rule, like --rule confirm_fix"
         )
     varied = judged_by.varied
-    _refuse_mixture(name, tuned, varied)
+    refuse_mixture(name, tuned, varied)
     cells = _cells(tuned, varied)
-    _refuse_other_files(store, name, cells, varied)
+    refuse_other_files(store, name, cells, varied)
     seeds = _common_seeds(name, cells)
     members = [
         [_member(store, runs[seed], setting, config.optim.select_by) for seed in seeds]
@@ -143,64 +136,6 @@ def read(store: Store, name: str, rule: RuleConfig | None = None) -> Study:
     )
 
 
-def _refuse_mixture(name: str, runs: Sequence[RunInfo], varied: Sequence[str]) -> None:
-    """All runs must have in common whatever is not compared, their pairs included; those of a setting, all of it."""
-    for key in varied:
-        if not any(key in run.params for run in runs):
-            raise ConfigError(f"rule.after.also: {key}: no run of study {name} was logged with such a parameter")
-    firsts: dict[SettingConfig, RunInfo] = {}
-    for run in runs:
-        _refuse_difference(name, runs[0], run, varied, compared=varied)
-        _refuse_difference(name, firsts.setdefault(_setting(run, varied), run), run, varied, compared=())
-
-
-def _refuse_difference(
-    name: str, first: RunInfo, run: RunInfo, varied: Sequence[str], *, compared: Sequence[str]
-) -> None:
-    """`run` may differ from `first` in where it was made, and in what the keys `compared` stand for."""
-    for key in sorted(first.params.keys() | run.params.keys()):
-        was, now = first.params.get(key, "absent"), run.params.get(key, "absent")
-        if was != now and not (_FREE.fullmatch(key) or key.startswith("rule") or _stands_for(key, compared)):
-            told_apart = ", ".join(("optim.lr", "optim.epochs", *varied))
-            raise ConfigError(
-                f"study {name}: its runs differ in {key}: {was} in {first.short_id}, {now} in {run.short_id}\n"
-                f"a verdict needs runs that differ in {told_apart} and seed alone; name in the rule what else is "
-                "compared, or file them elsewhere"
-            )
-    of_data = any(key.startswith("data.") for key in compared)
-    for key in sorted(key for key in first.tags.keys() | run.tags.keys() if key.startswith("promax.data.")):
-        side = key.removeprefix("promax.data.")
-        if first.tags.get(key) == run.tags.get(key) or (of_data and side not in _JUDGED_BY):
-            continue
-        what_to_do = "give one of them a study=NAME of its own"
-        if of_data:
-            what_to_do = "its settings are compared by these: give data.dev and data.test to all of them"
-        raise ConfigError(f"study {name}: {first.short_id} and {run.short_id} have other {side} pairs; {what_to_do}")
-
-
-def _refuse_other_files(
-    store: Store, name: str, cells: Mapping[SettingConfig, Mapping[int, RunInfo]], varied: Sequence[str]
-) -> None:
-    """Where a number of pairs is compared, or how they are drawn, it is of the pairs in one file."""
-    if "data.name" in varied or not any(key.startswith("data.") for key in varied):
-        return
-    of: dict[str, RunInfo] = {}
-    for run in (next(iter(runs.values())) for runs in cells.values()):
-        of.update({each.source: run for each in read_datasets(store, run.run_id) if each.context == "train"})
-    if len(of) > 1:
-        (one, first), (other, run), *_ = of.items()
-        raise ConfigError(
-            f"study {name}: {first.short_id} was trained on {one},\n{run.short_id} on {other}: other files are told "
-            "apart by data.name, which must then be named in the rule"
-        )
-
-
-def _stands_for(key: str, compared: Sequence[str]) -> bool:
-    """Whether `key` is compared: named itself, or by the name of its group."""
-    groups = tuple(each.removesuffix("name") for each in compared if each.endswith(".name"))
-    return key in compared or key.startswith(groups)
-
-
 def _baseline(store: Store, name: str, runs: Sequence[RunInfo]) -> RunInfo:
     """The one that all runs are measured against; another is as good if all that it depends on is the same."""
     first, *others = (get_run(store, each) for each in dict.fromkeys(run.tags[BASELINE_RUN] for run in runs))
@@ -217,22 +152,8 @@ def _cells(runs: Sequence[RunInfo], varied: Sequence[str]) -> dict[SettingConfig
     """Setting -> seed -> its run, the latest where one was made again."""
     cells: dict[SettingConfig, dict[int, RunInfo]] = {}
     for run in runs:
-        cells.setdefault(_setting(run, varied), {})[int(run.params["seed"])] = run
-    return dict(sorted(cells.items(), key=lambda cell: _place(cell[0])))
-
-
-def _place(setting: SettingConfig) -> tuple[object, ...]:
-    """Where a setting stands among others: numbers by size, and before names."""
-    besides = []
-    for _, text in sorted(setting.also.items()):
-        number = re.fullmatch(r"-?[\d.]+(e[-+]?\d+)?", text)
-        besides.append((0, float(text), "") if number else (1, 0.0, text))
-    return (*besides, setting.lr, setting.epochs)
-
-
-def _setting(run: RunInfo, varied: Sequence[str]) -> SettingConfig:
-    also = {key: run.params.get(key, as_text(None)) for key in varied}
-    return SettingConfig(lr=float(run.params["optim.lr"]), epochs=int(run.params["optim.epochs"]), also=also)
+        cells.setdefault(setting_of(run, varied), {})[int(run.params["seed"])] = run
+    return dict(sorted(cells.items(), key=lambda cell: place(cell[0])))
 
 
 def _common_seeds(name: str, cells: Mapping[SettingConfig, Mapping[int, RunInfo]]) -> list[int]:
@@ -349,33 +270,9 @@ def compared(study: Study) -> list[tuple[str, SettingConfig]]:
     return [(name, setting) for name, setting in named if setting in study.settings]
 
 
-def label(setting: SettingConfig) -> str:
-    """How a setting is called in tables and figures.
-
-    >>> label(SettingConfig(lr=2e-5, epochs=6, also={"optim.loss": "cosent"}))
-    '2e-05, 6 epochs, optim.loss=cosent'
-    """
-    epochs = f"{setting.epochs} epoch{'s' if setting.epochs > 1 else ''}"
-    return ", ".join([f"{setting.lr:g}", epochs, *besides(setting)])
-
-
 def by_variant(study: Study) -> dict[str, list[Member]]:
     """The runs by what their settings differ in besides learning rate and epochs, which has no name in most studies."""
     variants: dict[str, list[Member]] = {}
     for cell in study.members:
         variants.setdefault(variant(cell[0].setting), []).extend(cell)
     return variants
-
-
-def variant(setting: SettingConfig) -> str:
-    """What a setting is told apart by besides learning rate and epochs, as one text."""
-    return ", ".join(besides(setting))
-
-
-def besides(setting: SettingConfig) -> list[str]:
-    """What a setting is told apart by besides learning rate and epochs, in words.
-
-    >>> besides(SettingConfig(lr=2e-5, epochs=6, also={"optim.loss": "cosent"}))
-    ['optim.loss=cosent']
-    """
-    return [f"{key}={value}" for key, value in sorted(setting.also.items())]

@@ -9,7 +9,8 @@ from promax.config import RuleConfig
 from promax.confirm.claims import Judgement
 from promax.confirm.claims import change as change_name
 from promax.confirm.effects import Effect
-from promax.confirm.study import Study, label
+from promax.confirm.settings import label
+from promax.confirm.study import Study
 from promax.metrics import Interval
 
 

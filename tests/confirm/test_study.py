@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from promax.config import Config, ConfigError, LoraConfig
-from promax.confirm.study import label, read
+from promax.confirm.settings import label
+from promax.confirm.study import read
 from promax.tracking import BASELINE_KEY, Run, runs_of
 
 
