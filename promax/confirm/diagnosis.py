@@ -74,7 +74,6 @@ def easier_train(audits: Mapping[str, Report | None]) -> Cause:
         severities.add(found[0].severity if found else "unchecked")
         text = found[0].text if found else "the runs logged no audit"
         figures.append(f"{of}: {text}" if of else text)
-    # Of variants that learned from the same pairs the audits say the same.
     if severities <= {"unchecked"}:
         return Cause(name, "no evidence in the record", figures, bound, source)
     supported = bool(severities & {"error", "warning"})

@@ -19,7 +19,7 @@ def place(setting: SettingConfig) -> tuple[object, ...]:
     """Where a setting stands among others: numbers by size, and before names."""
     also: list[tuple[int, float, str]] = []
     for _, text in sorted(setting.also.items()):
-        number = re.fullmatch(r"-?[\d.]+(e[-+]?\d+)?", text)
+        number = re.fullmatch(r"-?\d+(\.\d+)?(e[-+]?\d+)?", text)
         also.append((0, float(text), "") if number else (1, 0.0, text))
     return (*also, setting.lr, setting.epochs)
 

@@ -131,9 +131,9 @@ def _changed(of: str, rule: RuleConfig) -> str:
         return f"the learning rate ({before.lr:g} to {after.lr:g})"
     if of == "epochs":
         return f"the number of epochs ({before.epochs} to {after.epochs})"
-    named = [key for key in rule.varied if before.also[key] != after.also[key]]
     if (before.lr, before.epochs) != (after.lr, after.epochs):
         return f"{change_name(rule)} ({label(before)} to {label(after)})"
+    named = [key for key in rule.varied if before.also[key] != after.also[key]]
     was, now = (", ".join(setting.also[key] for key in named) for setting in (before, after))
     return f"the change of {' and '.join(named)} ({was} to {now})"
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from promax.config import Config, ConfigError, LoraConfig
-from promax.confirm.settings import label
+from promax.confirm.settings import label, place
 from promax.confirm.study import read
 from promax.tracking import BASELINE_KEY, Run, runs_of
 
@@ -162,6 +162,13 @@ def test_settings_stand_by_size_where_they_are_told_apart_by_numbers(planted, ma
     cells = dict.fromkeys(made.variants("optim.batch_size", "8", "16", "128"), 0.8)
     planted.study(cells, seeds=[0, 1], rule=made.about(*list(cells)[:2]))
     assert read(planted.store, "fix").settings == list(cells)
+
+
+def test_a_name_of_numbers_is_a_name(made) -> None:
+    """A date with dots is no number; names stand after numbers."""
+    names = made.variants("data.name", "tickets", "2024.11.30", "7", "1e-05")
+    order = [each.also["data.name"] for each in sorted(names, key=place)]
+    assert order == ["1e-05", "7", "2024.11.30", "tickets"]
 
 
 def test_the_order_of_what_tells_settings_apart_says_nothing(made) -> None:
