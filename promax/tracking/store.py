@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sqlite3
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.utils.credentials import get_default_host_creds
 from mlflow.utils.rest_utils import http_request
-from sqlalchemy import create_engine, inspect
+from sqlalchemy import Engine, create_engine, event, inspect
 
 from promax.config import ConfigError, project_root
 from promax.tracking.address import kind_of, mask, sqlite_file, with_driver
@@ -237,7 +238,11 @@ def _first_line(error: BaseException) -> str:
 
 
 def _create_sqlite(database: Path, artifacts: str) -> None:
-    """Make the database beside its place and then rename it: a file at its place is always whole."""
+    """Make the database beside its place and then rename it: a file at its place is always whole.
+
+    MLflow commits each of its migrations, about a hundred times in all. What a crash would lose on the way is made
+    again anyway, so the disk is waited for once, in the end: 2.0 s in place of 6.2 s on a slow one.
+    """
     if database.exists():
         return
     database.parent.mkdir(parents=True, exist_ok=True)
@@ -246,9 +251,30 @@ def _create_sqlite(database: Path, artifacts: str) -> None:
             return
         fresh = database.with_name(f"{database.name}.new")
         fresh.unlink(missing_ok=True)
-        created = SqlAlchemyStore(f"sqlite:///{fresh}", artifacts)  # type: ignore[no-untyped-call]
+        with _not_waiting_for_the_disk(fresh):
+            created = SqlAlchemyStore(f"sqlite:///{fresh}", artifacts)  # type: ignore[no-untyped-call]
         created.engine.dispose()
+        with fresh.open("r+b") as written:
+            os.fsync(written.fileno())
         fresh.replace(database)
+
+
+@contextmanager
+def _not_waiting_for_the_disk(database: Path) -> Iterator[None]:
+    """SQLite's commits to this file return at once. MLflow makes its own engine, which is met at its connections."""
+
+    def connected(connection: object, _record: object) -> None:
+        if not isinstance(connection, sqlite3.Connection):
+            return
+        _, _, file = connection.execute("PRAGMA database_list").fetchone()
+        if Path(file).name == database.name:
+            connection.execute("PRAGMA synchronous=OFF")
+
+    event.listen(Engine, "connect", connected)
+    try:
+        yield
+    finally:
+        event.remove(Engine, "connect", connected)
 
 
 def _create_schema(uri: str, mlruns: Path) -> None:

@@ -171,7 +171,8 @@ def test_workers_of_the_submitit_launcher_share_a_study_and_the_terminal_tells_o
 def test_a_cancelled_jobs_trial_is_given_back_and_run_again_by_the_others(sweeps) -> None:
     """SIGTERM is what `scancel` sends first."""
     words = (LR, "hydra.sweeper.study_name=cancelled", "hydra.sweeper.n_trials=4", NO_PRUNING, *SUBMITIT)
-    process = sweeps.start(*words, "hydra.sweeper.max_retries=0", TRIVIAL_SLEEP="3")
+    # The first trial would wait in vain: however late the second begins, the first is under way when it is cancelled.
+    process = sweeps.start(*words, "hydra.sweeper.max_retries=0", TRIVIAL_SLEEP="3", TRIVIAL_WAIT="0:99")
     wait_for_a_running_trial(sweeps, "cancelled", 1)
     os.kill(pid_of(sweeps.study("cancelled").trials[0]), signal.SIGTERM)
     _, err = process.communicate(timeout=300)

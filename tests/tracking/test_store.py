@@ -22,6 +22,7 @@ import pytest
 import uvicorn
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from sqlalchemy import Engine, event
 
 from promax.config import ConfigError
 from promax.scores import ScoreTable
@@ -80,6 +81,35 @@ def test_processes_that_start_together_create_one_database(project: Path, capfd:
     assert capfd.readouterr() == ("", "")
     assert [run.status for run in runs_of(open_store(), "study")] == ["FINISHED", "FINISHED"]
     assert sorted(path.name for path in (project / "mlruns").iterdir()) == ["mlflow.db", "mlflow.db.lock"]
+
+
+def test_a_new_database_waits_for_the_disk_once_and_one_in_use_at_each_commit(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By SQLite's own word: 0 is OFF, 2 is FULL (sqlite.org/pragma.html#pragma_synchronous)."""
+    used: set[tuple[str, int]] = set()
+    synced: list[bool] = []
+
+    def closed(connection: sqlite3.Connection, _record: object) -> None:
+        (_, _, file), (level,) = (
+            connection.execute(f"PRAGMA {name}").fetchone() for name in ("database_list", "synchronous")
+        )
+        used.add((Path(file).name, level))
+
+    def sync(handle: int) -> None:
+        synced.append(os.path.samestat(os.fstat(handle), os.stat(project / "mlruns" / "mlflow.db.new")))
+
+    monkeypatch.setattr("os.fsync", sync)
+    event.listen(Engine, "close", closed)
+    try:
+        with start_run(open_store(), "study", "name", {}, {}):
+            pass
+        gc.collect()
+        open_store()
+    finally:
+        event.remove(Engine, "close", closed)
+    assert used == {("mlflow.db.new", 0), ("mlflow.db", 2)}
+    assert synced == [True]
 
 
 def test_importing_turns_the_usage_reports_of_mlflow_off() -> None:
