@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +15,8 @@ EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 RECORDS = sorted(
     path.parent for folder in ("confirm_fix", "recommended") for path in EXPERIMENTS.glob(f"{folder}/*/study.zip")
 )
+
+PAGES = sorted(path.parent for path in EXPERIMENTS.glob("*/*/study_without_pairs.zip"))
 
 # A study of twenty runs is restored and judged in some seconds.
 pytestmark = pytest.mark.slow
@@ -25,6 +29,7 @@ def cells(file: Path) -> list[list[str]]:
 
 def test_there_are_records() -> None:
     assert {folder.name for folder in RECORDS} >= {"embedded_phased", "mixed", "phase1"}
+    assert {folder.name for folder in PAGES} == {"askubuntu"}
 
 
 @pytest.mark.parametrize("record", RECORDS, ids=lambda folder: f"{folder.parent.name}-{folder.name}")
@@ -48,3 +53,19 @@ def test_a_recorded_study_gives_the_claims_of_its_page(
                     assert value == expected
                 else:
                     assert float(value) == pytest.approx(number, rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda folder: f"{folder.parent.name}-{folder.name}")
+def test_a_record_without_its_pairs_is_its_pages(page: Path) -> None:
+    """It can be judged by those alone who have the pairs; here its runs are compared with the page's table."""
+    with zipfile.ZipFile(page / "study_without_pairs.zip") as record:
+        runs = {run["run_id"]: run for run in json.loads(record.read("study.json"))["runs"]}
+    header, *rows = cells(page / "results.csv")
+    assert len(rows) == 21
+    for row in rows:
+        told = dict(zip(header, row, strict=True))
+        run = runs[told["run_id"]]
+        measured = {name: value for name, value, *_ in run["metrics"]}
+        assert (run["status"], run["tags"]["promax.git_commit"]) == ("FINISHED", told["commit"])
+        for column in ("test_spearman", "test_roc_auc", "transfer_spearman"):
+            assert measured[column.replace("_", "/", 1)] == float(told[column])
