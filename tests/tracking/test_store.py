@@ -97,7 +97,7 @@ def test_a_new_database_waits_for_the_disk_once_and_one_in_use_at_each_commit(
         used.add((Path(file).name, level))
 
     def sync(handle: int) -> None:
-        synced.append(os.path.samestat(os.fstat(handle), os.stat(project / "mlruns" / "mlflow.db.new")))
+        synced.append(os.path.samestat(os.fstat(handle), (project / "mlruns" / "mlflow.db.new").stat()))
 
     monkeypatch.setattr("os.fsync", sync)
     event.listen(Engine, "close", closed)
